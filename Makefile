@@ -1,0 +1,37 @@
+# make setup   .venv with everything          make report  train on built-in data, write runs/quickstart/report.html
+# make test    the fast suite (two workers)   make test-slow  everything, minutes long
+# make lint    style and types                make bench      timings, as ratios within one run
+PYTHON ?= python3
+BIN := .venv/bin
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: setup report test test-slow lint bench clean
+
+setup: .venv/.ready
+
+# torch goes in first and by itself: an open range would let the resolver pull gigabytes of another build.
+.venv/.ready: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[notebooks,search,text,app,export,test]"
+	touch $@
+
+report: setup
+	OMP_NUM_THREADS=2 $(BIN)/msaviz train early_fusion --data synthetic --out runs/quickstart/early_fusion --resume
+	OMP_NUM_THREADS=2 $(BIN)/msaviz train derl --data synthetic --out runs/quickstart/derl --resume
+	OMP_NUM_THREADS=2 $(BIN)/msaviz report runs/quickstart/derl runs/quickstart/early_fusion --out runs/quickstart/report.html
+
+test: setup
+	$(BIN)/python -m pytest -n 2
+
+test-slow: setup
+	$(BIN)/python -m pytest -n 2 -m "slow or not slow" --timeout 1800
+
+lint: setup
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright
+
+bench: setup
+	for file in tests/benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
+
+clean:
+	rm -rf .venv build dist *.egg-info

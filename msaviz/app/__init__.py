@@ -1,0 +1,1 @@
+"""What does a person touch: the shell commands, the report, the notebooks?"""

@@ -1,0 +1,252 @@
+"""What can be asked from the shell?
+
+Every command is a thin call of a Python function of the same name. Nothing heavy is imported before a command needs it.
+A mistake of the user ends as one line on stderr and exit code 2; `MSAVIZ_TRACE=1` shows where it came from.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+import traceback
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+app = typer.Typer(
+    help="See inside multimodal sentiment models: train, evaluate under missing modalities, look inside, report.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data = typer.Typer(help="Look at a data source, or convert it.")
+app.add_typer(data, name="data")
+
+SOURCE_HELP = "`synthetic`, `synthetic:key=value,…`, or the path of a file or folder."
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+
+
+class Kind(str, Enum):
+    """What `msaviz list` can list."""
+
+    models = "models"
+    datasets = "datasets"
+    objectives = "objectives"
+    tables = "tables"
+    views = "views"
+
+
+class Protocol(str, Enum):
+    """Under which conditions a run is measured."""
+
+    clean = "clean"
+    missing = "missing"
+    subsets = "subsets"
+
+
+class Selection(str, Enum):
+    """By what a checkpoint was chosen."""
+
+    validation = "validation"
+    published = "published"
+
+
+@app.command("list")
+def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")], as_json: Json = False) -> None:
+    """List what there is to choose from, plug-ins included, each with the question that its file answers."""
+    from msaviz import catalog
+
+    names = getattr(catalog, kind.name.upper())
+    found = {name: names.describe(name) for name in names}
+    if as_json:
+        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        return
+    width = max(map(len, found), default=0)
+    for name, question in found.items():
+        typer.echo(f"{name:<{width}}  {question}".rstrip())
+
+
+@app.command()
+def options(
+    model: Annotated[str, typer.Argument(help="A name that `msaviz list models` shows.")],
+    as_json: Json = False,
+) -> None:
+    """Show every path that `train --set` accepts, with its default."""
+    from msaviz.options import paths
+
+    found = paths(_experiment(model, "synthetic", 0, []))
+    if as_json:
+        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        return
+    width = max(map(len, found))
+    for path, value in found.items():
+        typer.echo(f"{path:<{width}}  {json.dumps(value, ensure_ascii=False)}")
+
+
+@data.command("inspect")
+def inspect_(source: Annotated[str, typer.Argument(help=SOURCE_HELP)], as_json: Json = False) -> None:
+    """Splits, modalities, shapes, lengths, labels, gaps, domains, and the traps found."""
+    from msaviz.app.inspection import inspect, told
+    from msaviz.data.load import load
+
+    facts = inspect(load(source))
+    typer.echo(json.dumps(facts, indent=1, ensure_ascii=False) if as_json else told(facts))
+
+
+@data.command()
+def convert(
+    source: Annotated[str, typer.Argument(help=SOURCE_HELP)],
+    destination: Annotated[Path, typer.Argument(metavar="DEST", help="Folder of the new container; must not exist.")],
+) -> None:
+    """Write a source as our own memory-mapped container, which opens at once whatever its size."""
+    from msaviz.data.load import load
+    from msaviz.data.msa import save
+
+    save(load(source), destination)
+    typer.echo(f"wrote {destination}")
+
+
+@app.command()
+def train(
+    model: Annotated[str, typer.Argument(help="A name that `msaviz list models` shows.")],
+    out: Annotated[Path, typer.Option(metavar="RUN", help="Folder of the run.")],
+    source: Annotated[str, typer.Option("--data", metavar="SOURCE", help=SOURCE_HELP)] = "synthetic",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PATH=VALUE", help="Change an option, e.g. model.experts=8 (repeatable; `msaviz options MODEL` lists them)."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where a stopped run left off.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+) -> None:
+    """Train a model on a source and leave a run folder."""
+    experiment = _experiment(model, source, seed, set_ or [])
+    from msaviz.training.loop import train as train_
+
+    run = train_(experiment, out, resume=resume, progress=not quiet)
+    typer.echo(f"{run.path}: done. Next: msaviz report {shlex.quote(str(run.path))} --out report.html")
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
+    protocol: Annotated[Protocol, typer.Option(help="Complete input, a range of missing rates, or subsets of modalities.")] = Protocol.clean,
+    split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
+    selection: Annotated[Selection, typer.Option(help="Which checkpoint. `published` reads the test split: never argue from it.")] = Selection.validation,
+    seed: Annotated[int, typer.Option(help="Seed of the evaluation's masks.")] = 0,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Where the tidy table goes.")] = None,
+) -> None:
+    """Measure a run beside the constant-predictor floor."""
+    from msaviz.app.results import summary, write_atomically
+    from msaviz.training.protocols import evaluate as evaluate_
+    from msaviz.training.run import Run
+
+    frame = evaluate_(Run.open(run), protocol.value, split=split, selection=selection.value, seed=seed)
+    if out is not None:
+        write_atomically(out, frame.to_csv(index=False))
+    typer.echo(summary(frame).to_string())
+    if selection is Selection.published:
+        typer.echo("\nselection `published`: the best checkpoint per metric on the test split; only to stand beside numbers made the same way.")
+    if out is not None:
+        typer.echo(f"\nwrote {out}")
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs; equal experiments with other seeds are averaged.")],
+    out: Annotated[Path, typer.Option(metavar="FILE.html", help="The report: one file that opens without a network.")],
+    split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
+    selection: Annotated[Selection, typer.Option(help="Which checkpoint was chosen how.")] = Selection.validation,
+) -> None:
+    """Write what there is to know about some runs into one self-contained HTML file."""
+    from msaviz.app.report import report as report_
+
+    path = report_(runs, out, split=split, selection=selection.value, progress=lambda line: typer.echo(line, err=True))
+    typer.echo(f"wrote {path}")
+
+
+@app.command()
+def notebook(
+    name: Annotated[str, typer.Argument(help="A notebook of ours (e.g. 01_quickstart) or a path.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the executed notebook.")],
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("-p", "--parameter", metavar="NAME VALUE", help="Set a parameter of the notebook (repeatable; NAME=VALUE works too)."),
+    ] = None,
+    timeout: Annotated[int, typer.Option(help="Seconds that one cell may take.")] = 3600,
+) -> None:
+    """Run a notebook with your parameters and keep the executed copy."""
+    from msaviz.app.notebook import run_notebook
+
+    typer.echo(f"wrote {run_notebook(name, out, _pairs(parameter or []), timeout=timeout)}")
+
+
+def _experiment(model: str, source: str, seed: int, changes: list[str]) -> Any:
+    from msaviz.catalog import MODELS
+    from msaviz.options import override, validated
+    from msaviz.training.experiment import Experiment
+
+    MODELS[model]  # an unknown name is told before anything else is read
+    start = validated(Experiment, {"model": model, "data": source, "seed": seed})
+    return override(start, _pairs(changes))
+
+
+def _pairs(texts: list[str]) -> dict[str, str]:
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise ValueError(f"expected NAME=VALUE, got {text!r}")
+        found[name.strip()] = value
+    return found
+
+
+def _joined(arguments: list[str]) -> list[str]:
+    """`-p NAME VALUE`, as Papermill takes it, becomes `-p NAME=VALUE`, which every version of typer takes."""
+    if arguments[:1] != ["notebook"]:
+        return arguments
+    found, rest = [], list(arguments)
+    while rest:
+        head = rest.pop(0)
+        found.append(head)
+        if head in ("-p", "--parameter") and rest and "=" not in rest[0] and len(rest) > 1:
+            found.append(f"{rest.pop(0)}={rest.pop(0)}")
+    return found
+
+
+def _fail(message: str, code: int = 2) -> NoReturn:
+    if os.environ.get("MSAVIZ_TRACE"):
+        traceback.print_exc()
+    print(f"msaviz: {' '.join(message.split())}", file=sys.stderr)
+    raise SystemExit(code)
+
+
+def _stopped(arguments: list[str]) -> NoReturn:
+    again = [*arguments, *([] if "--resume" in arguments else ["--resume"])]
+    hint = f" What was done is kept; go on with: msaviz {shlex.join(again)}" if arguments[:1] == ["train"] else ""
+    _fail(f"stopped.{hint}", 130)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The console script. Always ends in SystemExit: 0, 2 for a mistake of the user, 130 when stopped by Ctrl-C."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = app(_joined(arguments) or ["--help"], prog_name="msaviz", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        _stopped(arguments)
+    except BrokenPipeError:  # `msaviz list models | head`
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        raise SystemExit(0) from None
+    except ModuleNotFoundError as error:
+        _fail(f"{error.name} is not installed; the extras are: pip install 'msaviz[notebooks,search,text,app,export]'")
+    except (ValueError, KeyError, OSError) as error:
+        _fail(str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error) or type(error).__name__)
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # a usage error of typer, whichever click it carries
+            raise
+        _fail(f"{error.format_message()} (msaviz --help, or --help after a command, shows what it takes)")
+    raise SystemExit(code if isinstance(code, int) else 0)

@@ -1,0 +1,113 @@
+"""Where does each utterance lie in a representation, seen in two dimensions?"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from msaviz.interpret.groups import grouping
+from msaviz.interpret.table import Table
+from msaviz.interpret.tidy import gathered
+from msaviz.interpret.trace import Trace
+
+COLUMNS = ("run", "split", "representation", "example", "x", "y", "domain", "label", "prediction", "error", "explained", "method")
+
+
+def answer(
+    trace: Trace,
+    *,
+    representation: str | Sequence[str] | None = None,
+    method: str = "pca",
+    together: bool = False,
+    limit: int = 20_000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Coordinates of at most `limit` points in all, drawn in proportion from every domain and label bin.
+
+    `method` "pca" (fast, the same every time) or "umap" (cached on disk by content). `together` lays all chosen
+    representations of equal width into one common map, so that spaces can be compared. `explained` is the share of
+    variance that the two axes hold (NaN for UMAP). Raises ValueError for an unknown representation or method.
+    """
+    if method not in ("pca", "umap"):
+        raise ValueError(f"unknown method {method!r}; these exist: pca, umap")
+    spaces = trace.representations
+    names = list(spaces) if representation is None else [representation] if isinstance(representation, str) else list(representation)
+    if unknown := [name for name in names if name not in spaces]:
+        raise ValueError(f"no representation is called {unknown[0]!r}; these exist: {', '.join(spaces)}")
+    rows = stratified(trace, max(1, limit // max(1, len(names))), seed)
+    if together:
+        width = spaces[names[0]].shape[1]
+        maps = [[name for name in names if spaces[name].shape[1] == width]]
+    else:
+        maps = [[name] for name in names]
+    return gathered([_map(trace, group, rows, method, seed) for group in maps], COLUMNS, run=trace.run, split=trace.split, method=method)
+
+
+def _map(trace: Trace, names: list[str], rows: np.ndarray, method: str, seed: int) -> pd.DataFrame:
+    """One map of the stacked representations `names`; utterances without the modality are left out."""
+    values = np.concatenate([trace.representations[name][rows] for name in names])
+    source, row = np.repeat(np.array(names, dtype=object), len(rows)), np.tile(rows, len(names))
+    there = np.isfinite(values).all(1)
+    if there.sum() < 3:
+        return pd.DataFrame()
+    place, explained = principal(values[there]) if method == "pca" else (neighbours(values[there], seed), np.nan)
+    about = trace.examples.iloc[row[there]][["example", "domain", "label", "prediction", "error"]].reset_index(drop=True)
+    return about.assign(representation=source[there], x=place[:, 0], y=place[:, 1], explained=explained)
+
+
+def stratified(trace: Trace, limit: int, seed: int) -> np.ndarray:
+    """Int[at most limit]: row positions, each (domain, label bin) in its own proportion, in the original order."""
+    size = len(trace.examples)
+    if size <= limit:
+        return np.arange(size)
+    stratum = grouping(trace, "domain").codes * 1000 + grouping(trace, "label").codes
+    # sorted by stratum and shuffled inside, an even stride takes each stratum in proportion
+    order = np.lexsort((np.random.default_rng(seed).random(size), stratum))
+    return np.sort(order[np.linspace(0, size - 1, limit).round().astype(int)])
+
+
+def principal(x: np.ndarray) -> tuple[np.ndarray, float]:
+    """Float32[n 2] and the share of variance they hold; signs are fixed so that a map never flips between runs."""
+    x = x.astype(np.float64) - x.mean(0, dtype=np.float64)
+    power, directions = np.linalg.eigh(x.T @ x)
+    axes = directions[:, ::-1][:, :2]
+    axes = axes * np.where(axes[np.abs(axes).argmax(0), np.arange(axes.shape[1])] < 0, -1, 1)
+    place = np.zeros((len(x), 2), dtype=np.float32)
+    place[:, : axes.shape[1]] = x @ axes
+    total = power.clip(0).sum()
+    return place, float(power[::-1][:2].clip(0).sum() / total) if total > 1e-24 else float("nan")
+
+
+def neighbours(x: np.ndarray, seed: int) -> np.ndarray:
+    """Float32[n 2]: UMAP (McInnes et al. 2018), kept under MSAVIZ_CACHE (else ~/.cache/msaviz) by the content of `x`."""
+    x = np.ascontiguousarray(x, dtype=np.float32)
+    key = hashlib.sha256(f"umap 1 {x.shape} {seed}".encode() + x.tobytes()).hexdigest()[:32]
+    folder = Path(os.environ.get("MSAVIZ_CACHE") or Path.home() / ".cache" / "msaviz") / "umap"
+    path = folder / f"{key}.npy"
+    if path.exists():
+        return np.load(path, allow_pickle=False)
+    import warnings
+
+    try:
+        from umap import UMAP
+    except ImportError:
+        raise ValueError("method 'umap' needs the package umap-learn: pip install umap-learn, or choose 'pca'") from None
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a fixed seed makes umap announce that it uses one thread
+        place = UMAP(n_neighbors=min(15, len(x) - 1), random_state=seed, init="spectral" if len(x) > 20 else "random").fit_transform(x)
+    place = np.asarray(place, dtype=np.float32)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=folder, suffix=".tmp", delete=False) as file:
+        np.save(file, place)
+    os.replace(file.name, path)  # whole or not at all, also when two processes write
+    return place
+
+
+TABLE = Table(COLUMNS, answer)

@@ -1,0 +1,65 @@
+"""What is everything that must be said to repeat a run?"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from msaviz.catalog import MODELS, OBJECTIVES
+from msaviz.data.missing import Missingness, Mixture
+from msaviz.options import Options, named, searchable
+
+
+class TextOptions(Options):
+    """How token ids become vectors, after masking and before the model (only used where the data hold token ids)."""
+
+    encoder: str = "auto"
+    """"auto": the offline MiniLM if the extra `text` is installed, else a learned "embedding"; or a local path or hub name."""
+    trainable_layers: int = searchable(0, low=-1, high=24)
+    """0: frozen; k: the last k layers learn; -1: all of it."""
+    width: int = 128
+    """Width of a learned embedding."""
+    dropout: float = 0.1
+    allow_download: bool = False
+
+
+class TrainOptions(Options):
+    epochs: int = Field(20, ge=1)
+    batch: int = searchable(32, low=8, high=256, ge=1)
+    lr: float = searchable(1e-3, low=1e-5, high=1e-2, log=True, gt=0)
+    text_lr: float = searchable(5e-5, low=1e-6, high=1e-3, log=True, gt=0)
+    """Learning rate of a fine-tuned text encoder."""
+    weight_decay: float = searchable(1e-2, low=1e-5, high=1e-1, log=True, ge=0)
+    warmup: float = Field(0.1, ge=0, le=1)
+    """Share of all steps with a linearly rising rate; a cosine follows."""
+    clip: float = Field(1.0, gt=0)
+    accumulate: int = Field(1, ge=1)
+    """Batches whose gradients are averaged into one step; a shorter tail steps too."""
+    patience: int = Field(8, ge=1)
+    """Epochs without a better validation score before the run stops."""
+    ema: float = Field(0.0, ge=0, lt=1)
+    """Decay of an exponential moving average of the weights, which is then what is validated and kept; 0 = off."""
+    validation_rates: tuple[float, ...] = (0.0, 0.3, 0.6, 0.9)
+    """Missing rates over which the validation score is averaged (fixed masks)."""
+    log_test: bool = False
+    """Log the test split each epoch, for the selection `published` only; never read by `validation`."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    device: str = "auto"
+    threads: int | None = Field(None, ge=1)
+
+
+class Experiment(Options):
+    """model + data + seed + options. `model` and `objective` accept a name, a dict with `name`, or ready options."""
+
+    model: named(MODELS) = Field(default="early_fusion", validate_default=True)  # type: ignore[valid-type]
+    data: str = "synthetic"
+    seed: int = 0
+    objective: named(OBJECTIVES) = Field(default="erm", validate_default=True)  # type: ignore[valid-type]
+    train: TrainOptions = TrainOptions()
+    missing: Missingness = Mixture()
+    text: TextOptions = TextOptions()
+
+    @property
+    def model_name(self) -> str:
+        return MODELS.name_of(type(self.model))

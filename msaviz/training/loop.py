@@ -1,0 +1,284 @@
+"""How is any model trained? One loop; what differs lives in `Output.losses` and in the objective."""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.distributed as dist
+from safetensors.torch import save_file
+from torch import nn
+from tqdm.auto import tqdm
+
+from msaviz.catalog import OBJECTIVES
+from msaviz.data.load import Dataset, load
+from msaviz.data.missing import RandomFrames, corrupt
+from msaviz.files import atomic, write_text
+from msaviz.training.experiment import Experiment
+from msaviz.training.metrics import classification_metrics, regression_metrics
+from msaviz.training.run import HISTORY, Run
+from msaviz.training.system import System, build
+from msaviz.types import Batch
+
+
+def train(experiment: Experiment, out: str | Path | None = None, *, resume: bool = False, progress: bool = True) -> Run:
+    """Train and return the run. A finished run is returned as it is; a broken one goes on with `resume=True`.
+
+    Every epoch ends with a checkpoint, so that a killed run resumes to the numbers of an uninterrupted one.
+    """
+    rank, world = _join_processes()
+    if experiment.train.threads:
+        torch.set_num_threads(experiment.train.threads)
+    dataset = load(experiment.data)
+    for split in ("train", "valid"):
+        if split not in dataset.splits or not len(dataset.splits[split]):
+            raise ValueError(f"{dataset.name} has no {split!r} split to train with; it has {', '.join(dataset.splits)}")
+    path = Path(out) if out is not None else Path("runs") / f"{experiment.model_name}-{Path(dataset.name).stem}-{experiment.seed}"
+    if (path / "checkpoint").exists() and not resume and not (path / "done").exists():
+        raise ValueError(f"{path} holds an unfinished run; add --resume to go on with it, or delete it")
+    run = Run.create(path, experiment, dataset)
+    if run.done:
+        return run
+    trainer = Trainer(experiment, dataset, run, rank, world)
+    if resume:
+        trainer.restore()
+    trainer.fit(progress=progress and rank == 0)
+    return run
+
+
+@dataclass
+class Progress:
+    """What changes while training (beside weights, optimiser and generators)."""
+
+    epoch: int = 0
+    step: int = 0
+    best: float = math.inf
+    best_epoch: int = -1
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Trainer:
+    """The loop and its state."""
+
+    def __init__(self, experiment: Experiment, dataset: Dataset, run: Run, rank: int = 0, world: int = 1):
+        self.experiment, self.options, self.dataset, self.run = experiment, experiment.train, dataset, run
+        self.rank, self.world = rank, world
+        torch.manual_seed(experiment.seed)
+        self.device = choose_device(self.options.device, rank)
+        self.system = build(dataset.spec, experiment).to(self.device)
+        self.objective = OBJECTIVES[_name(experiment)](dataset.spec, experiment.objective)
+        self.average = copy.deepcopy(self.system).eval().requires_grad_(False) if self.options.ema else None
+        self.optimizer, self.schedule = self._optimizer()
+        self.best_state: dict[str, torch.Tensor] = {}
+        self.state = Progress()
+
+    def _optimizer(self) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
+        o = self.options
+        rates = {"front": o.text_lr, "model": o.lr}
+        groups = []
+        for part, rate in rates.items():
+            parameters = [p for p in getattr(self.system, part).parameters() if p.requires_grad]
+            pretrained = part == "front" and getattr(self.system.front, "pretrained", False)
+            rate = rate if pretrained or part == "model" else o.lr
+            groups.append({"params": [p for p in parameters if p.ndim > 1], "lr": rate, "weight_decay": o.weight_decay})
+            groups.append({"params": [p for p in parameters if p.ndim <= 1], "lr": rate, "weight_decay": 0.0})
+        optimizer = torch.optim.AdamW([g for g in groups if g["params"]])
+        total = o.epochs * math.ceil(math.ceil(len(self.dataset.splits["train"]) / o.batch) / o.accumulate)
+        warm = max(1, round(o.warmup * total))
+
+        def rate_at(step: int) -> float:
+            if step < warm:
+                return (step + 1) / warm
+            return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm) / max(1, total - warm))))
+
+        return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, rate_at)
+
+    def fit(self, progress: bool) -> None:
+        o, state = self.options, self.state
+        bar = tqdm(total=o.epochs, initial=state.epoch, desc=self.run.name, unit="epoch", disable=not progress, leave=False)
+        with bar:
+            while state.epoch < o.epochs and state.epoch - state.best_epoch <= o.patience:
+                self._train_epoch()
+                score = self._validate()
+                if score < state.best:
+                    state.best, state.best_epoch = score, state.epoch
+                    self.best_state = {k: v.detach().cpu().clone() for k, v in self.kept.state_dict().items()}
+                state.epoch += 1
+                if self.rank == 0:
+                    self.save()
+                bar.update()
+                bar.set_postfix_str(f"validation {score:.3f}, best {state.best:.3f} in epoch {state.best_epoch + 1}")
+        if self.rank == 0:
+            self.finish()
+        if self.world > 1:
+            dist.barrier()
+
+    @property
+    def kept(self) -> System:
+        """The weights that are validated and kept: the moving average if there is one."""
+        return self.average or self.system
+
+    def _train_batches(self) -> Iterator[Batch]:
+        """The epoch's corrupted batches; with several processes each takes every world-th row of each batch."""
+        e, split = self.experiment, self.dataset.splits["train"]
+        for batch_rows in split.order(self.options.batch, shuffle=True, seed=e.seed, epoch=self.state.epoch):
+            rows = batch_rows[self.rank :: self.world] if len(batch_rows) >= self.world else batch_rows
+            yield corrupt(split.batch(rows), e.missing, seed=e.seed, epoch=self.state.epoch, unknown=self.dataset.unknown)
+
+    def _train_epoch(self) -> None:
+        o, sums, rows, waiting = self.options, {}, 0, 0
+        self.system.train()
+        for batch in self._train_batches():
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=o.precision == "bfloat16"):
+                batch = batch.to(self.device)
+                terms = self.objective(self.system(batch), batch)
+            loss = torch.stack(list(terms.values())).sum()
+            if not torch.isfinite(loss):
+                bad = [name for name, value in terms.items() if not torch.isfinite(value)]
+                raise FloatingPointError(f"loss is not finite in epoch {self.state.epoch + 1} (terms: {', '.join(bad)}); lower train.lr or train.clip")
+            loss.backward()
+            waiting += 1
+            for name, value in {**terms, "total": loss}.items():
+                sums[name] = sums.get(name, 0.0) + float(value.detach()) * len(batch)
+            rows += len(batch)
+            if waiting == o.accumulate:
+                self._step(waiting)
+                waiting = 0
+        if waiting:
+            self._step(waiting)  # the tail steps too
+        self._log("train", {f"loss/{name}": value / rows for name, value in sums.items()})
+
+    def _step(self, accumulated: int) -> None:
+        parameters = [p for p in self.system.parameters() if p.grad is not None]
+        for p in parameters:
+            p.grad.div_(accumulated)  # type: ignore[union-attr]
+            if self.world > 1:
+                dist.all_reduce(p.grad)
+                p.grad.div_(self.world)  # type: ignore[union-attr]
+        nn.utils.clip_grad_norm_(parameters, self.options.clip)
+        self.optimizer.step()
+        self.schedule.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.state.step += 1
+        if self.average is not None:
+            decay = min(self.options.ema, (1 + self.state.step) / (10 + self.state.step))
+            with torch.no_grad():
+                for mean, now in zip(self.average.parameters(), self.system.parameters(), strict=True):
+                    mean.lerp_(now, 1 - decay)
+
+    def _validate(self) -> float:
+        """Log the metrics of the validation split at fixed masks; return the score (lower is better)."""
+        scores = []
+        for rate in self.options.validation_rates:
+            metrics = self.measure("valid", rate)
+            self._log("valid", {f"{name}@{rate:g}": value for name, value in metrics.items()})
+            scores.append(metrics["mae"] if "mae" in metrics else 1 - metrics["weighted_f1"])
+        score = float(np.mean(scores))
+        self._log("valid", {"score": score})
+        if self.options.log_test and "test" in self.dataset.splits:
+            self._log("test", self.measure("test", 0.0))
+        return score
+
+    @torch.inference_mode()
+    def predict(self, split: str, rate: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(example, label, prediction) of the kept weights at one missing rate."""
+        self.kept.eval()
+        part, found = self.dataset.splits[split], []
+        for batch in part.batches(128, bucket=True):
+            batch = corrupt(batch, RandomFrames(rate=rate), seed=0, unknown=self.dataset.unknown)
+            prediction = self.kept(batch.to(self.device)).prediction.float().cpu()
+            found.append((batch.example, batch.y, prediction))
+        example, label, prediction = (torch.cat(x).numpy() for x in zip(*found, strict=True))
+        order = np.argsort(example)
+        return example[order], label[order], prediction[order]
+
+    def measure(self, split: str, rate: float) -> dict[str, float]:
+        task = self.dataset.spec.task
+        _, label, prediction = self.predict(split, rate)
+        if task.kind == "classes":
+            return classification_metrics(prediction, label)
+        return regression_metrics(prediction, label, low=task.low, high=task.high)
+
+    def _log(self, split: str, values: dict[str, float]) -> None:
+        shared = {"step": self.state.step, "epoch": self.state.epoch, "split": split, "domain": "all"}
+        self.state.history += [{**shared, "metric": name, "value": float(value)} for name, value in values.items()]
+
+    # -- what is on disk ------------------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """History first, then the checkpoint that vouches for it; each whole or absent."""
+        self._write_history()
+        checkpoint = {
+            "system": self.system.state_dict(),
+            "average": self.average.state_dict() if self.average is not None else {},
+            "best": self.best_state,
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "state": {**vars(self.state)},
+            "generator": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
+        }
+        with atomic(self.run.path / "checkpoint") as temporary:
+            torch.save(checkpoint, temporary)
+
+    def _write_history(self) -> None:
+        frame = pd.DataFrame(self.state.history, columns=HISTORY)
+        write_text(self.run.path / "history.jsonl", frame.to_json(orient="records", lines=True, double_precision=15))
+
+    def restore(self) -> None:
+        path = self.run.path / "checkpoint"
+        if not path.exists():
+            return
+        saved = torch.load(path, map_location=self.device, weights_only=True)
+        self.system.load_state_dict(saved["system"])
+        if self.average is not None:
+            self.average.load_state_dict(saved["average"])
+        self.best_state = {k: v.cpu() for k, v in saved["best"].items()}
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.schedule.load_state_dict(saved["schedule"])
+        self.state = Progress(**saved["state"])
+        torch.set_rng_state(saved["generator"].cpu())
+        if saved["cuda"] and self.device.type == "cuda":
+            torch.cuda.set_rng_state_all([s.cpu() for s in saved["cuda"]])
+
+    def finish(self) -> None:
+        """Write the chosen weights and their predictions, drop the checkpoint, say done."""
+        self.kept.load_state_dict(self.best_state)
+        with atomic(self.run.path / "weights.safetensors") as temporary:
+            save_file({k: v.contiguous() for k, v in self.best_state.items()}, temporary)
+        frames = []
+        for split in [s for s in ("valid", "test") if s in self.dataset.splits]:
+            example, label, prediction = self.predict(split, 0.0)
+            shown = prediction.argmax(-1) if prediction.ndim > 1 else prediction
+            frames.append(pd.DataFrame({"split": split, "example": example, "label": label, "prediction": shown}))
+        write_text(self.run.path / "predictions.csv", pd.concat(frames).to_csv(index=False))
+        self._write_history()
+        write_text(self.run.path / "done", f"best epoch {self.state.best_epoch + 1}, validation {self.state.best:.6f}\n")
+        (self.run.path / "checkpoint").unlink(missing_ok=True)
+
+
+def choose_device(name: str, rank: int = 0) -> torch.device:
+    """ "auto" is a GPU if one is there, else the CPU; never raises."""
+    if name != "auto":
+        return torch.device(name)
+    return torch.device("cuda", rank % torch.cuda.device_count()) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def _name(experiment: Experiment) -> str:
+    return OBJECTIVES.name_of(type(experiment.objective))
+
+
+def _join_processes() -> tuple[int, int]:
+    """(rank, world) under torchrun; (0, 1) alone."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    return (dist.get_rank(), world) if world > 1 else (0, 1)

@@ -1,0 +1,172 @@
+"""What is left of a training: a folder that repeats it, explains it and gives the model back."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from msaviz.data.load import Dataset, load
+from msaviz.data.missing import Nothing, corrupt
+from msaviz.files import write_json
+from msaviz.interpret.trace import Trace, observe
+from msaviz.options import Options, validated
+from msaviz.training.experiment import Experiment
+from msaviz.training.system import build
+from msaviz.types import Batch, Spec, Task
+
+RECORDED = ("msaviz", "torch", "numpy", "pandas", "transformers", "scikit-learn", "safetensors", "pydantic")
+HISTORY = ["step", "epoch", "split", "domain", "metric", "value"]
+
+
+@lru_cache(maxsize=4)
+def _dataset(source: str) -> Dataset:
+    return load(source)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder. Everything is read from disk when asked for; nothing here changes the folder but `create`."""
+
+    path: Path
+
+    @classmethod
+    def open(cls, path: str | Path | Run) -> Run:
+        if isinstance(path, Run):
+            return path
+        if not (Path(path) / "options.json").is_file():
+            raise FileNotFoundError(f"{path} is not a run: it has no options.json (a run is made by `msaviz train MODEL --data SOURCE --out RUN`)")
+        return cls(Path(path))
+
+    @classmethod
+    def create(cls, path: str | Path, experiment: Experiment, dataset: Dataset) -> Run:
+        """Write options.json and environment.json; refuses a folder that holds another experiment."""
+        run = cls(Path(path))
+        options = {
+            "experiment": experiment.model_dump(mode="json"),
+            "data": {"name": dataset.name, "fingerprint": dataset.fingerprint, "traps": list(dataset.traps)},
+            "spec": asdict(dataset.spec),
+        }
+        if (run.path / "options.json").exists() and run.options["experiment"] != options["experiment"]:
+            raise ValueError(f"{path} already holds another experiment ({_difference(run.experiment, experiment)}); choose another --out or delete it")
+        write_json(run.path / "options.json", options)
+        write_json(run.path / "environment.json", environment())
+        return cls(run.path)
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def done(self) -> bool:
+        return (self.path / "done").exists()
+
+    @cached_property
+    def options(self) -> dict[str, Any]:
+        return json.loads((self.path / "options.json").read_text(encoding="utf-8"))
+
+    @cached_property
+    def experiment(self) -> Experiment:
+        return validated(Experiment, self.options["experiment"])
+
+    @property
+    def model_name(self) -> str:
+        return self.options["experiment"]["model"]["name"]
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        return json.loads((self.path / "environment.json").read_text(encoding="utf-8"))
+
+    @cached_property
+    def spec(self) -> Spec:
+        saved = dict(self.options["spec"])
+        tasks = {name: Task(**{**task, "classes": tuple(task["classes"])}) for name, task in saved.pop("tasks").items()}
+        return Spec(tasks=tasks, **{k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()})
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The data of the run; raises ValueError if they changed since."""
+        dataset = _dataset(self.experiment.data)
+        was = self.options["data"]["fingerprint"]
+        if dataset.fingerprint != was:
+            raise ValueError(f"{self.experiment.data} has changed since {self.path} was trained (fingerprint {dataset.fingerprint}, then {was})")
+        return dataset
+
+    def model(self) -> nn.Module:
+        """The trained system (text encoder and model) in eval mode, on the CPU."""
+        if not (self.path / "weights.safetensors").exists():
+            raise FileNotFoundError(f"{self.path} has no weights yet; finish it with `msaviz train … --out {self.path} --resume`")
+        system = build(self.spec, self.experiment)
+        system.load_state_dict(load_file(self.path / "weights.safetensors"))
+        return system.eval()
+
+    @cached_property
+    def _model(self) -> nn.Module:
+        return self.model()
+
+    def history(self) -> pd.DataFrame:
+        """run, step, epoch, split, domain, metric, value: one row a number."""
+        frame = pd.DataFrame([json.loads(line) for line in (self.path / "history.jsonl").read_text().splitlines()], columns=HISTORY)
+        frame.insert(0, "run", self.name)
+        return frame
+
+    def predictions(self, split: str = "test") -> pd.DataFrame:
+        """example, split, label, prediction of the kept checkpoint on complete input."""
+        frame = pd.read_csv(self.path / "predictions.csv")
+        return frame[frame["split"] == split].reset_index(drop=True)
+
+    def batches(self, split: str = "test", missingness: Options | None = None, *, seed: int = 0, rows: Sequence[int] | None = None) -> list[Batch]:
+        """The split in row order, corrupted by fixed masks, in batches of 128."""
+        part = self.dataset.splits.get(split)
+        if part is None:
+            raise ValueError(f"{self.dataset.name} has no split {split!r}; it has {', '.join(self.dataset.splits)}")
+        index = np.arange(len(part)) if rows is None else np.asarray(rows)
+        chunks = np.array_split(index, max(1, -(-len(index) // 128)))
+        return [corrupt(part.batch(c), missingness or Nothing(), seed=seed, unknown=self.dataset.unknown) for c in chunks]
+
+    def observe(self, split: str = "test", *, missingness: Options | None = None, limit: int | None = None) -> Trace:
+        """All that the model does on (the first `limit` rows of) a split."""
+        rows = None if limit is None else range(min(limit, len(self.dataset.splits[split])))
+        return observe(self._model, self.batches(split, missingness, rows=rows), spec=self.spec, run=self.name, split=split)
+
+    def predict(self, split: str = "test", missingness: Options | None = None, seed: int = 0) -> np.ndarray:
+        """Predictions of the main task, Float[n] or class logits Float[n c], in row order."""
+        with torch.inference_mode():
+            return torch.cat([self._model(b).prediction for b in self.batches(split, missingness, seed=seed)]).float().numpy()
+
+
+def environment() -> dict[str, Any]:
+    """What the numbers depend on besides the options (a closed list: nothing personal, no paths)."""
+    packages = {}
+    for name in RECORDED:
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            packages[name] = None
+    return {
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "threads": torch.get_num_threads(),
+        "cuda": torch.version.cuda if torch.cuda.is_available() else None,
+        "packages": packages,
+    }
+
+
+def _difference(a: Experiment, b: Experiment) -> str:
+    from msaviz.options import paths
+
+    one, two = paths(a), paths(b)
+    changed = [f"{k}: {one.get(k)} there, {two.get(k)} asked" for k in sorted({*one, *two}) if one.get(k) != two.get(k)]
+    return "; ".join(changed[:5])

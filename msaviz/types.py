@@ -1,0 +1,209 @@
+"""What do a model and a dataset say to each other?
+
+The legend of axis letters: b batch (utterances), t time (steps, frames or tokens), d feature, e expert, c class.
+Every noun here is a frozen value. Nothing here computes more than a check or a copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+JOINT = "joint"
+"""The `modality` of a router or a representation that belongs to no single modality."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One head's target: a real number between `low` and `high`, or one of `classes` (integers from 0; -1 = no label)."""
+
+    kind: Literal["regression", "classes"] = "regression"
+    low: float = -3.0
+    high: float = 3.0
+    classes: tuple[str, ...] = ()
+
+    @property
+    def width(self) -> int:
+        """Numbers that a head must put out for one utterance."""
+        return len(self.classes) if self.kind == "classes" else 1
+
+
+@dataclass(frozen=True)
+class Spec:
+    """All that a model may know of the data: widths, vocabularies, domains and tasks.
+
+    `widths[m]` is the feature width of modality m; for a modality of token ids it is absent there and
+    `vocabularies[m]` holds the number of ids instead. The first task is the main one.
+    """
+
+    widths: Mapping[str, int]
+    tasks: Mapping[str, Task]
+    vocabularies: Mapping[str, int] = field(default_factory=dict)
+    domains: tuple[str, ...] = ("all",)
+    modalities: tuple[str, ...] = ()
+    """The order of the modalities everywhere (a text modality first, by custom)."""
+
+    def __post_init__(self) -> None:
+        known = (*self.vocabularies, *self.widths)
+        if not self.modalities:
+            object.__setattr__(self, "modalities", known)
+        if set(self.modalities) != set(known) or len(known) != len(set(known)):
+            raise ValueError(f"modalities {list(self.modalities)} disagree with widths and vocabularies {list(known)}")
+        if not self.tasks:
+            raise ValueError("a Spec needs at least one task")
+
+    @property
+    def target(self) -> str:
+        """Name of the main task."""
+        return next(iter(self.tasks))
+
+    @property
+    def task(self) -> Task:
+        return self.tasks[self.target]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some utterances: sequences, their masks, labels, domains and row numbers.
+
+    `mask[m]` is True on valid steps; a row that is all False says that the modality is missing: there is no second flag.
+    `labels[task]` holds NaN (regression) or -1 (classes) where no label exists.
+    `example` is the row number in the dataset's split: the key of every table and of every random mask.
+    A corrupted batch made for training carries the untouched one as `complete`; models may use that as a detached
+    target only, and never read it in eval mode.
+    """
+
+    x: Mapping[str, Tensor]  # Float[b t d], or Int[b t] token ids
+    mask: Mapping[str, Bool[Tensor, "b t"]]
+    labels: Mapping[str, Tensor]  # Float[b] or Int[b]
+    domain: Int[Tensor, " b"]
+    example: Int[Tensor, " b"]
+    complete: Batch | None = None
+    dropped: Mapping[str, Bool[Tensor, "b t"]] = field(default_factory=dict)
+    """True on steps that `complete` has and that were removed from this batch (empty when nothing was corrupted)."""
+
+    def __post_init__(self) -> None:
+        if set(self.x) != set(self.mask):
+            raise ValueError(f"x holds {sorted(self.x)} but mask holds {sorted(self.mask)}")
+        rows = len(self.example)
+        for m, x in self.x.items():
+            if x.shape[:2] != self.mask[m].shape:
+                raise ValueError(f"x[{m!r}] is {tuple(x.shape)} but its mask is {tuple(self.mask[m].shape)}")
+            if len(x) != rows:
+                raise ValueError(f"x[{m!r}] has {len(x)} rows, `example` has {rows}")
+        for name, y in {**self.labels, "domain": self.domain}.items():
+            if len(y) != rows:
+                raise ValueError(f"{name!r} has {len(y)} rows, `example` has {rows}")
+
+    def __len__(self) -> int:
+        return len(self.example)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        return tuple(self.x)
+
+    @property
+    def y(self) -> Tensor:
+        """Labels of the main task: the first one."""
+        return next(iter(self.labels.values()))
+
+    def present(self, modality: str) -> Bool[Tensor, " b"]:
+        """Which utterances have any valid step of this modality."""
+        return self.mask[modality].any(1)
+
+    def kept(self, modality: str) -> Float[Tensor, " b"]:
+        """Share of the complete steps that corruption left (1 where nothing was dropped, 0 where nothing exists)."""
+        mask = self.mask[modality]
+        if not self.dropped:
+            return mask.any(1).float()
+        full = self.complete.mask[modality] if self.complete is not None else mask | self.dropped[modality]
+        return (full & ~self.dropped[modality]).sum(1) / full.sum(1).clamp(min=1)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Batch:
+        """The same batch with `function` applied to every tensor (and to those of `complete`)."""
+
+        def each(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            return {k: function(v) for k, v in tensors.items()}
+
+        return Batch(
+            each(self.x),
+            each(self.mask),
+            each(self.labels),
+            function(self.domain),
+            function(self.example),
+            self.complete and self.complete.map(function),
+            each(self.dropped),
+        )
+
+    def to(self, device: torch.device | str) -> Batch:
+        return self.map(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def with_x(self, **x: Tensor) -> Batch:
+        """The same batch with other sequences in place (equal batch and time axes)."""
+        return replace(self, x={**self.x, **x})
+
+
+@dataclass(frozen=True)
+class Routing:
+    """What one router decided: `gates` sum to 1 over the experts; `mask` is True on steps that were really routed."""
+
+    logits: Float[Tensor, "b t e"]
+    gates: Float[Tensor, "b t e"]
+    mask: Bool[Tensor, "b t"]
+    modality: str = JOINT
+    time: Int[Tensor, " t"] | None = None
+    """First source step of each routed position; -1 for a summary token; None for an utterance-level router (t = 1)."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a model returns: predictions and everything that one may want to look at. Never stored on the model.
+
+    `predictions[task]`: Float[b] (regression) or Float[b c] (class logits), the main task first.
+    `routing` is keyed "router/modality" (or "router" when it is joint); `private`, `shared` by modality: Float[b d],
+    averaged over the valid steps, zero where the modality is absent. `importance`: Float[b k] over the names in
+    `contributors` (rows sum to 1; exactly 0 for what is absent). `losses` are unweighted scalars; `weights` are the
+    factors that the model's options give them.
+    """
+
+    predictions: Mapping[str, Tensor]
+    fused: Float[Tensor, "b d"]
+    routing: Mapping[str, Routing] = field(default_factory=dict)
+    private: Mapping[str, Float[Tensor, "b d"]] = field(default_factory=dict)
+    shared: Mapping[str, Float[Tensor, "b d"]] = field(default_factory=dict)
+    importance: Float[Tensor, "b k"] | None = None
+    contributors: tuple[str, ...] = ()
+    completeness: Mapping[str, Float[Tensor, " b"]] = field(default_factory=dict)
+    losses: Mapping[str, Float[Tensor, ""]] = field(default_factory=dict)
+    weights: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def prediction(self) -> Tensor:
+        return next(iter(self.predictions.values()))
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Output:
+        """The same output with `function` applied to every tensor."""
+
+        def each(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            return {k: function(v) for k, v in tensors.items()}
+
+        def route(r: Routing) -> Routing:
+            time = None if r.time is None else function(r.time)
+            return replace(r, logits=function(r.logits), gates=function(r.gates), mask=function(r.mask), time=time)
+
+        return replace(
+            self,
+            predictions=each(self.predictions),
+            fused=function(self.fused),
+            routing={k: route(r) for k, r in self.routing.items()},
+            private=each(self.private),
+            shared=each(self.shared),
+            importance=None if self.importance is None else function(self.importance),
+            completeness=each(self.completeness),
+            losses=each(self.losses),
+        )
