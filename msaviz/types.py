@@ -156,8 +156,9 @@ class Routing:
     gates: Float[Tensor, "b t e"]
     mask: Bool[Tensor, "b t"]
     modality: str = JOINT
-    time: Int[Tensor, " t"] | None = None
-    """First source step of each routed position; -1 for a summary token; None for an utterance-level router (t = 1)."""
+    time: Int[Tensor, "b t"] | None = None
+    """First source step of each routed position, by utterance (long sequences are pooled to windows whose width depends
+    on the utterance's own length); -1 for a summary token; None for an utterance-level router (t = 1)."""
 
 
 @dataclass(frozen=True)

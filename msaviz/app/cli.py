@@ -11,7 +11,8 @@ import os
 import shlex
 import sys
 import traceback
-from enum import Enum
+import warnings
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -30,7 +31,7 @@ SOURCE_HELP = "`synthetic`, `synthetic:key=value,…`, or the path of a file or 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 
 
-class Kind(str, Enum):
+class Kind(StrEnum):
     """What `msaviz list` can list."""
 
     models = "models"
@@ -40,15 +41,7 @@ class Kind(str, Enum):
     views = "views"
 
 
-class Protocol(str, Enum):
-    """Under which conditions a run is measured."""
-
-    clean = "clean"
-    missing = "missing"
-    subsets = "subsets"
-
-
-class Selection(str, Enum):
+class Selection(StrEnum):
     """By what a checkpoint was chosen."""
 
     validation = "validation"
@@ -117,7 +110,9 @@ def train(
     source: Annotated[str, typer.Option("--data", metavar="SOURCE", help=SOURCE_HELP)] = "synthetic",
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="PATH=VALUE", help="Change an option, e.g. model.experts=8 (repeatable; `msaviz options MODEL` lists them)."),
+        typer.Option(
+            "--set", metavar="PATH=VALUE", help="Change an option, e.g. model.experts=8 (repeatable; `msaviz options MODEL` lists them)."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a stopped run left off.")] = False,
@@ -134,23 +129,33 @@ def train(
 @app.command()
 def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
-    protocol: Annotated[Protocol, typer.Option(help="Complete input, a range of missing rates, or subsets of modalities.")] = Protocol.clean,
+    protocol: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="clean; missing: a range of missing rates; subsets: of the modalities; modality, span, structured, noise."
+        ),
+    ] = "clean",
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
-    selection: Annotated[Selection, typer.Option(help="Which checkpoint. `published` reads the test split: never argue from it.")] = Selection.validation,
+    selection: Annotated[
+        Selection, typer.Option(help="Which checkpoint. `published` reads the test split: never argue from it.")
+    ] = Selection.validation,
     seed: Annotated[int, typer.Option(help="Seed of the evaluation's masks.")] = 0,
     out: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Where the tidy table goes.")] = None,
 ) -> None:
     """Measure a run beside the constant-predictor floor."""
-    from msaviz.app.results import summary, write_atomically
+    from msaviz.app.results import summary
+    from msaviz.files import write_text
     from msaviz.training.protocols import evaluate as evaluate_
     from msaviz.training.run import Run
 
-    frame = evaluate_(Run.open(run), protocol.value, split=split, selection=selection.value, seed=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the same words are in attrs, and printed below the table
+        frame = evaluate_(Run.open(run), protocol, split=split, selection=selection.value, seed=seed)
     if out is not None:
-        write_atomically(out, frame.to_csv(index=False))
-    typer.echo(summary(frame).to_string())
-    if selection is Selection.published:
-        typer.echo("\nselection `published`: the best checkpoint per metric on the test split; only to stand beside numbers made the same way.")
+        write_text(out, frame.to_csv(index=False))
+    typer.echo(summary(frame).to_string(float_format="{:.3f}".format))
+    for note in frame.attrs.get("warnings", []):
+        typer.echo(f"\n! {note}")
     if out is not None:
         typer.echo(f"\nwrote {out}")
 

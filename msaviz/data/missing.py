@@ -116,7 +116,7 @@ class Spans(Corruption):
 
     kind: Literal["structured"] = "structured"
     rate: Rates = 0.5
-    count: int = Field(4, ge=1)
+    count: int = Field(default=4, ge=1)
 
     def frames(self, draw: Draw, modality: str, mask: Bool[Tensor, "b t"]) -> Bool[Tensor, "b t"] | None:
         return _spans(draw, modality, mask, _rate(self.rate, modality), self.count)
@@ -150,7 +150,7 @@ class Noise(Corruption):
     """Gaussian noise of standard deviation `scale` on every valid frame (features are normalised); token ids stay as they are."""
 
     kind: Literal["noise"] = "noise"
-    scale: float = Field(1.0, ge=0)
+    scale: float = Field(default=1.0, ge=0)
 
 
 class Mixture(Corruption):
@@ -171,23 +171,19 @@ class Mixture(Corruption):
             raise ValueError(f"low={self.low} is above high={self.high}")
         return self
 
-    def rate(self, draw: Draw, modality: str) -> Float[Tensor, " b"]:
+    def drawn(self, draw: Draw, modality: str) -> Float[Tensor, " b"]:
         """The rate that each utterance draws for this modality; 0 for the clean ones."""
         whole = draw.uniform("/clean", 1)[:, 0] < self.clean
         rate = self.low + (self.high - self.low) * draw.uniform(f"{modality}/rate", 1)[:, 0]
         return rate.masked_fill(whole, 0.0)
 
-    @property
-    def names(self) -> set[str]:
-        return set()
-
     def frames(self, draw: Draw, modality: str, mask: Bool[Tensor, "b t"]) -> Bool[Tensor, "b t"] | None:
         if self.inter_modal:
             return None
-        return draw.uniform(modality, mask.shape[1]) <= self.rate(draw, modality).unsqueeze(1)
+        return draw.uniform(modality, mask.shape[1]) <= self.drawn(draw, modality).unsqueeze(1)
 
     def modalities(self, draw: Draw, present: Mapping[str, Bool[Tensor, " b"]]) -> dict[str, Bool[Tensor, " b"]]:
-        return _whole(draw, present, {m: self.rate(draw, m) for m in present}) if self.inter_modal else {}
+        return _whole(draw, present, {m: self.drawn(draw, m) for m in present}) if self.inter_modal else {}
 
 
 def read_missingness(value: Any) -> Any:
@@ -244,13 +240,7 @@ def corrupt(batch: Batch, missingness: Corruption, *, seed: int, epoch: int = 0,
 
 
 def _take(
-    x: Tensor,
-    mask: Bool[Tensor, "b t"],
-    modality: str,
-    missingness: Corruption,
-    draw: Draw,
-    gone: Bool[Tensor, " b"] | None,
-    unknown: Mapping[str, int],
+    x: Tensor, mask: Tensor, modality: str, missingness: Corruption, draw: Draw, gone: Tensor | None, unknown: Mapping[str, int]
 ) -> tuple[Tensor, Bool[Tensor, "b t"], Bool[Tensor, "b t"]]:
     """One modality's (x, mask, dropped) after the corruption."""
     dropped = torch.zeros_like(mask)

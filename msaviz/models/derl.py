@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from msaviz.nn.encoders import Encoded, SequenceEncoder, masked_mean, window_mean
 from msaviz.nn.fusion import ImportanceFusion
 from msaviz.nn.heads import Heads
-from msaviz.nn.moe import Mixture
+from msaviz.nn.moe import Mixture, Pool
 from msaviz.nn.penalties import cmd, hsic, load_balance, orthogonality_cosine, orthogonality_misa
 from msaviz.options import Options, searchable
 from msaviz.types import Batch, Output, Routing, Spec
@@ -87,11 +87,9 @@ class Derl(nn.Module):
         )
         self.completeness = nn.ModuleDict({m: nn.Sequential(nn.Linear(c.dim, c.dim), nn.GELU(), nn.Linear(c.dim, 1)) for m in self.modalities})
 
-        def pool() -> Mixture:
-            return Mixture(c.dim, c.experts, c.hidden, kind=c.router, k=min(c.k, c.experts), context=1, dropout=c.dropout)
-
-        self.private = nn.ModuleDict({m: pool() for m in self.modalities})
-        self.shared = pool() if c.split else None
+        mixture = {"kind": c.router, "k": c.k, "context": 1, "dropout": c.dropout}
+        self.private = nn.ModuleDict({m: Mixture(c.dim, c.experts, c.hidden, **mixture) for m in self.modalities})
+        self.shared = Pool(c.dim, c.experts, c.hidden, **mixture) if c.split else None
         names = [f"private/{m}" for m in self.modalities] + ([f"shared/{m}" for m in self.modalities] if c.split else [])
         self.contributors = tuple(names)
         self.fusion = ImportanceFusion(c.dim, len(names), heads=c.heads, temperature=c.temperature, dropout=c.dropout, uniform=c.uniform_fusion)
@@ -102,7 +100,7 @@ class Derl(nn.Module):
         self.to_token = nn.ModuleDict({m: nn.Sequential(nn.Linear(c.dim, c.dim), nn.GELU(), nn.Linear(c.dim, c.dim)) for m in self.modalities})
 
     def forward(self, batch: Batch) -> Output:
-        spaces = {m: self.disentangle(batch, m) for m in self.modalities}
+        spaces = self.disentangle(batch)
         present = torch.stack([batch.present(m) for m in self.modalities], 1)
         features = [spaces[m].private_mean for m in self.modalities]
         if self.shared is not None:
@@ -128,19 +126,21 @@ class Derl(nn.Module):
             weights={name: getattr(self.config, f"{name.split('/')[0]}_weight") for name in losses},
         )
 
-    def disentangle(self, batch: Batch, modality: str) -> Spaces:
-        """h = encoder(x); q = completeness(h); p = private pool(h, q); s = shared pool(h, q), token by token."""
-        encoded = self.encoders[modality](batch.x[modality], batch.mask[modality])
-        q = torch.sigmoid(rearrange(self.completeness[modality](masked_mean(encoded.tokens, encoded.mask)), "b 1 -> b"))
-        q = q * batch.present(modality)
-        context = rearrange(q, "b -> b 1")
-        private, private_routing = self.private[modality](encoded.tokens, encoded.mask, context, modality=modality, time=encoded.time)
-        routing = {f"private/{modality}": private_routing}
-        if self.shared is not None:
-            shared, routing[f"shared/{modality}"] = self.shared(encoded.tokens, encoded.mask, context, modality=modality, time=encoded.time)
-        else:
-            shared = torch.zeros_like(private)
-        return Spaces(encoded, q, private, shared, masked_mean(private, encoded.mask), masked_mean(shared, encoded.mask), routing)
+    def disentangle(self, batch: Batch) -> dict[str, Spaces]:
+        """h = encoder(x); q = completeness(h); p = private pool(h, q); s = shared pool(h, q); token by token."""
+        encoded = {m: self.encoders[m](batch.x[m], batch.mask[m]) for m in self.modalities}
+        score = {m: torch.sigmoid(self.completeness[m](e.pooled)) * rearrange(e.present, "b -> b 1") for m, e in encoded.items()}
+        private = {m: self.private[m](e.tokens, e.mask, score[m], modality=m, time=e.time) for m, e in encoded.items()}
+        shared = self.shared(encoded, score) if self.shared is not None else {}
+        spaces = {}
+        for m, e in encoded.items():
+            p, routing = private[m][0], {f"private/{m}": private[m][1]}
+            s = torch.zeros_like(p)
+            if m in shared:
+                s, routing[f"shared/{m}"] = shared[m]
+            q = rearrange(score[m], "b 1 -> b")
+            spaces[m] = Spaces(e, q, p, s, masked_mean(p, e.mask), masked_mean(s, e.mask), routing)
+        return spaces
 
     # -- losses, in training only -----------------------------------------------------------------------------------
 
@@ -152,7 +152,7 @@ class Derl(nn.Module):
             found["orthogonality"] = self.orthogonality(spaces, present)
             if len(self.modalities) > 1:
                 pairs = combinations(range(len(self.modalities)), 2)
-                means = [s.shared_mean for s in spaces.values()]
+                means = [torch.sigmoid(s.shared_mean) for s in spaces.values()]  # CMD is for values in [0, 1]
                 found["similarity"] = torch.stack([cmd(means[i], means[j], present=present[:, i] & present[:, j]) for i, j in pairs]).mean()
         if batch.complete is not None:
             found |= self.reconstruction(batch, batch.complete, spaces)
@@ -171,7 +171,7 @@ class Derl(nn.Module):
         """The levels of L_rec, averaged over modalities; every target is detached."""
         c = self.config
         with torch.no_grad():
-            target = {m: self.disentangle(complete, m) for m in self.modalities}
+            target = self.disentangle(complete)
         found: dict[str, list[Tensor]] = {}
         for m in self.modalities:
             here, there, seen = spaces[m], target[m], batch.present(m)
@@ -191,11 +191,10 @@ class Derl(nn.Module):
 
     def feature_error(self, batch: Batch, m: str, here: Spaces, there: Spaces) -> Tensor:
         """SmoothL1 from [p; s] back to the (window-averaged) input, only where steps were dropped (EMT-DLFR)."""
-        n = there.encoded.frames.shape[1]
         parts = [here.private, here.shared] if self.shared is not None else [here.private]
-        guess = self.to_feature[m](torch.cat(parts, -1)[:, -n:])
-        lost, _ = window_mean(rearrange(batch.dropped[m].float(), "b t -> b t 1"), batch.complete.mask[m], self.config.frames)
-        where = rearrange(lost > 0, "b n 1 -> b n") & here.encoded.mask[:, -n:]
+        guess = self.to_feature[m](torch.cat(parts, -1)[:, here.encoded.summary :])
+        lost, _ = window_mean(rearrange(batch.dropped[m].float(), "b t -> b t 1"), batch.mask[m], here.encoded.stride, self.config.frames)
+        where = rearrange(lost > 0, "b n 1 -> b n") & here.encoded.frame_mask
         return _mean_where(F.smooth_l1_loss(guess, there.encoded.frames, reduction="none").mean(-1), where)
 
     def cross_error(self, batch: Batch, complete: Batch, m: str, spaces: Mapping[str, Spaces], there: Spaces) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from msaviz.nn.encoders import SequenceEncoder, Transformer, masked_mean
+from msaviz.nn.encoders import Block, SequenceEncoder, attendable, masked_mean
 from msaviz.nn.heads import Heads
 from msaviz.options import Options, searchable
 from msaviz.types import Batch, Output, Spec
@@ -29,14 +29,18 @@ class EarlyFusion(nn.Module):
             {m: SequenceEncoder(w, c.dim, layers=c.layers, heads=c.heads, summary=0, frames=c.frames, dropout=c.dropout) for m, w in spec.widths.items()}
         )
         self.kind = nn.ParameterDict({m: nn.Parameter(0.02 * torch.randn(c.dim)) for m in spec.widths})
-        self.fusion = Transformer(c.dim, layers=c.fusion_layers, heads=c.heads, dropout=c.dropout)
+        self.fusion = nn.ModuleList(Block(c.dim, c.heads, c.dropout) for _ in range(c.fusion_layers))
+        self.norm = nn.LayerNorm(c.dim)
         self.head = Heads(c.dim, {spec.target: spec.task}, c.dropout)
 
     def forward(self, batch: Batch) -> Output:
         encoded = {m: encoder(batch.x[m], batch.mask[m]) for m, encoder in self.encoders.items()}
         tokens = torch.cat([e.tokens + self.kind[m] for m, e in encoded.items()], 1)
         mask = torch.cat([e.mask for e in encoded.values()], 1)
-        z = masked_mean(self.fusion(tokens, mask), mask)
+        keys = attendable(mask)
+        for block in self.fusion:
+            tokens = block(tokens, keys)
+        z = masked_mean(self.norm(tokens), mask)
         return Output(predictions=self.head(z), fused=z)
 
 

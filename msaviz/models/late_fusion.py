@@ -6,7 +6,7 @@ import torch
 from einops import rearrange
 from torch import nn
 
-from msaviz.nn.encoders import SequenceEncoder, masked_mean
+from msaviz.nn.encoders import SequenceEncoder
 from msaviz.nn.heads import Heads
 from msaviz.options import Options, searchable
 from msaviz.types import Batch, Output, Spec
@@ -34,7 +34,7 @@ class LateFusion(nn.Module):
 
     def forward(self, batch: Batch) -> Output:
         encoded = {m: self.encoders[m](batch.x[m], batch.mask[m]) for m in self.modalities}
-        means = torch.stack([masked_mean(encoded[m].tokens, encoded[m].mask) for m in self.modalities], 1)
+        means = torch.stack([encoded[m].pooled for m in self.modalities], 1)
         each = torch.stack([self.head[m](means[:, i])[self.target] for i, m in enumerate(self.modalities)], 1)
         present = torch.stack([batch.present(m) for m in self.modalities], 1)
         weight = self.votes.exp() * present

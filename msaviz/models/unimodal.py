@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from msaviz.nn.encoders import SequenceEncoder, masked_mean
+from msaviz.nn.encoders import SequenceEncoder
 from msaviz.nn.heads import Heads
 from msaviz.options import Options, searchable
 from msaviz.types import Batch, Output, Spec
@@ -34,7 +34,7 @@ class Unimodal(nn.Module):
 
     def forward(self, batch: Batch) -> Output:
         encoded = self.encoder(batch.x[self.modality], batch.mask[self.modality])
-        z = masked_mean(encoded.tokens, encoded.mask)
+        z = encoded.pooled
         return Output(predictions=self.head(z), fused=z)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,8 +21,10 @@ from msaviz.catalog import OBJECTIVES
 from msaviz.data.load import Dataset, load
 from msaviz.data.missing import RandomFrames, corrupt
 from msaviz.files import atomic, write_text
+from msaviz.training.checkpoint import read_checkpoint, write_checkpoint
 from msaviz.training.experiment import Experiment
 from msaviz.training.metrics import classification_metrics, regression_metrics
+from msaviz.training.optimization import choose_device, join_processes, make_optimizer
 from msaviz.training.run import HISTORY, Run
 from msaviz.training.system import System, build
 from msaviz.types import Batch
@@ -34,7 +35,7 @@ def train(experiment: Experiment, out: str | Path | None = None, *, resume: bool
 
     Every epoch ends with a checkpoint, so that a killed run resumes to the numbers of an uninterrupted one.
     """
-    rank, world = _join_processes()
+    rank, world = join_processes()
     if experiment.train.threads:
         torch.set_num_threads(experiment.train.threads)
     dataset = load(experiment.data)
@@ -74,32 +75,11 @@ class Trainer:
         torch.manual_seed(experiment.seed)
         self.device = choose_device(self.options.device, rank)
         self.system = build(dataset.spec, experiment).to(self.device)
-        self.objective = OBJECTIVES[_name(experiment)](dataset.spec, experiment.objective)
+        self.objective = OBJECTIVES[OBJECTIVES.name_of(type(experiment.objective))](dataset.spec, experiment.objective)
         self.average = copy.deepcopy(self.system).eval().requires_grad_(False) if self.options.ema else None
-        self.optimizer, self.schedule = self._optimizer()
+        self.optimizer, self.schedule = make_optimizer(self.system, self.options, len(dataset.splits["train"]))
         self.best_state: dict[str, torch.Tensor] = {}
         self.state = Progress()
-
-    def _optimizer(self) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
-        o = self.options
-        rates = {"front": o.text_lr, "model": o.lr}
-        groups = []
-        for part, rate in rates.items():
-            parameters = [p for p in getattr(self.system, part).parameters() if p.requires_grad]
-            pretrained = part == "front" and getattr(self.system.front, "pretrained", False)
-            rate = rate if pretrained or part == "model" else o.lr
-            groups.append({"params": [p for p in parameters if p.ndim > 1], "lr": rate, "weight_decay": o.weight_decay})
-            groups.append({"params": [p for p in parameters if p.ndim <= 1], "lr": rate, "weight_decay": 0.0})
-        optimizer = torch.optim.AdamW([g for g in groups if g["params"]])
-        total = o.epochs * math.ceil(math.ceil(len(self.dataset.splits["train"]) / o.batch) / o.accumulate)
-        warm = max(1, round(o.warmup * total))
-
-        def rate_at(step: int) -> float:
-            if step < warm:
-                return (step + 1) / warm
-            return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm) / max(1, total - warm))))
-
-        return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, rate_at)
 
     def fit(self, progress: bool) -> None:
         o, state = self.options, self.state
@@ -216,38 +196,26 @@ class Trainer:
     def save(self) -> None:
         """History first, then the checkpoint that vouches for it; each whole or absent."""
         self._write_history()
-        checkpoint = {
-            "system": self.system.state_dict(),
-            "average": self.average.state_dict() if self.average is not None else {},
-            "best": self.best_state,
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "state": {**vars(self.state)},
-            "generator": torch.get_rng_state(),
-            "cuda": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
-        }
-        with atomic(self.run.path / "checkpoint") as temporary:
-            torch.save(checkpoint, temporary)
+        parts = {name: part.state_dict() for name, part in self._stateful().items()}
+        write_checkpoint(self.run.path / "checkpoint", {**parts, "best": self.best_state, "state": vars(self.state)})
+
+    def restore(self) -> None:
+        """Go on from the last finished epoch, if there is one."""
+        saved = read_checkpoint(self.run.path / "checkpoint", self.device)
+        if saved is None:
+            return
+        for name, part in self._stateful().items():
+            part.load_state_dict(saved[name])
+        self.best_state = {k: v.cpu() for k, v in saved["best"].items()}
+        self.state = Progress(**saved["state"])
+
+    def _stateful(self) -> dict[str, Any]:
+        parts = {"system": self.system, "optimizer": self.optimizer, "schedule": self.schedule}
+        return parts | ({"average": self.average} if self.average is not None else {})
 
     def _write_history(self) -> None:
         frame = pd.DataFrame(self.state.history, columns=HISTORY)
         write_text(self.run.path / "history.jsonl", frame.to_json(orient="records", lines=True, double_precision=15))
-
-    def restore(self) -> None:
-        path = self.run.path / "checkpoint"
-        if not path.exists():
-            return
-        saved = torch.load(path, map_location=self.device, weights_only=True)
-        self.system.load_state_dict(saved["system"])
-        if self.average is not None:
-            self.average.load_state_dict(saved["average"])
-        self.best_state = {k: v.cpu() for k, v in saved["best"].items()}
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.schedule.load_state_dict(saved["schedule"])
-        self.state = Progress(**saved["state"])
-        torch.set_rng_state(saved["generator"].cpu())
-        if saved["cuda"] and self.device.type == "cuda":
-            torch.cuda.set_rng_state_all([s.cpu() for s in saved["cuda"]])
 
     def finish(self) -> None:
         """Write the chosen weights and their predictions, drop the checkpoint, say done."""
@@ -263,22 +231,3 @@ class Trainer:
         self._write_history()
         write_text(self.run.path / "done", f"best epoch {self.state.best_epoch + 1}, validation {self.state.best:.6f}\n")
         (self.run.path / "checkpoint").unlink(missing_ok=True)
-
-
-def choose_device(name: str, rank: int = 0) -> torch.device:
-    """ "auto" is a GPU if one is there, else the CPU; never raises."""
-    if name != "auto":
-        return torch.device(name)
-    return torch.device("cuda", rank % torch.cuda.device_count()) if torch.cuda.is_available() else torch.device("cpu")
-
-
-def _name(experiment: Experiment) -> str:
-    return OBJECTIVES.name_of(type(experiment.objective))
-
-
-def _join_processes() -> tuple[int, int]:
-    """(rank, world) under torchrun; (0, 1) alone."""
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    return (dist.get_rank(), world) if world > 1 else (0, 1)

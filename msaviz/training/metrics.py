@@ -59,8 +59,9 @@ def schemes(low: float, high: float) -> dict[str, Scheme]:
 
 
 def higher_is_better(metric: str) -> bool:
-    """False for errors and losses (mae, mse, loss, …), True for every score."""
-    return not any(word in ("mae", "mse", "error", "loss") for word in metric.replace("/", "_").split("_"))
+    """False for errors and losses (mae, loss/total, mae@0.3, and the loop's validation "score"), True for every other metric."""
+    words = metric.split("@")[0].replace("/", "_").split("_")
+    return metric != "score" and not any(word in ("mae", "mse", "error", "loss") for word in words)
 
 
 def headline(task: Task) -> tuple[str, str]:
@@ -95,14 +96,17 @@ def regression_metrics(prediction: ArrayLike, label: ArrayLike, *, low: float = 
 
 
 def classification_metrics(prediction: ArrayLike, label: ArrayLike) -> dict[str, float]:
-    """accuracy, weighted_f1 and uar (recall averaged over the classes that occur), for Float[n c] scores or Int[n] classes."""
+    """accuracy, weighted_f1 and uar (recall averaged over the classes that occur), for Float[n c] scores or Int[n] classes.
+
+    All are NaN where no label counts, a score is not finite, or a predicted class is -1.
+    """
     scores, y = np.asarray(prediction), np.asarray(label)
     p = scores.argmax(-1) if scores.ndim == 2 else scores
     if p.shape != y.shape or y.ndim != 1:
         raise ValueError(f"predictions are {scores.shape}, labels are {y.shape}")
     known = ~np.isnan(y) & (y >= 0)
-    if scores.ndim == 2 and not np.isfinite(scores[known]).all():
-        known[:] = False
+    sound = np.isfinite(scores[known]).all() and (scores.ndim == 2 or (scores[known] >= 0).all())
+    known &= bool(sound)
     truth, guess = y[known].astype(np.int64), p[known].astype(np.int64)
     recall = np.bincount(truth[truth == guess], minlength=truth.max(initial=0) + 1) / np.maximum(support := np.bincount(truth), 1)
     uar = float(recall[support > 0].mean()) if len(truth) else np.nan

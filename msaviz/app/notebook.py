@@ -1,0 +1,149 @@
+"""How does a notebook of ours run with your parameters, and what does it use to open a run and to show a figure?"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msaviz.options import read_value
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from msaviz.training.run import Run
+    from msaviz.viz.view import View
+
+CONFIG = {"showSendToCloud": False, "displaylogo": False, "responsive": True}
+"""Plotly's configuration everywhere: no button that uploads a chart."""
+
+
+class NotebookError(ValueError):
+    """A notebook that could not run to its end: the message names the notebook, the cell and the cause."""
+
+
+def folders() -> list[Path]:
+    """Where our notebooks lie: in the installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    return [folder for folder in (package / "notebooks", package.parent / "notebooks") if folder.is_dir()]
+
+
+def notebooks() -> dict[str, Path]:
+    """Name -> file of every notebook of ours."""
+    return {path.stem: path for folder in reversed(folders()) for path in sorted(folder.glob("[0-9]*.ipynb"))}
+
+
+def find(name: str) -> Path:
+    """The file of a notebook of ours ("03_routing", or "routing" for short) or of a path; ValueError lists what exists."""
+    known = notebooks()
+    short = {key.partition("_")[2]: path for key, path in known.items()}
+    for candidate in (known.get(name), short.get(name), Path(name)):
+        if candidate is not None and candidate.suffix == ".ipynb" and candidate.is_file():
+            return candidate
+    raise ValueError(f"no notebook is called {name!r}; these exist: {', '.join(known)} (or give the path of an .ipynb file)")
+
+
+def run_notebook(name: str, out: str | Path, parameters: Mapping[str, Any] | None = None, *, timeout: int = 3600) -> Path:
+    """Run a notebook in the current folder and write the executed copy into the folder `out`; return its path.
+
+    Parameters are checked before anything runs: an unknown one raises ValueError. A failing cell, one that takes more
+    than `timeout` seconds and a kernel that dies raise NotebookError; the copy then shows how far it came.
+    """
+    import nbclient.exceptions
+    import papermill
+
+    path = find(name)
+    given = checked(path, parameters or {})
+    target = Path(out) / path.name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists() and target.samefile(path):
+        raise ValueError(f"{out} is the notebook's own folder; choose another for the executed copy")
+    try:
+        papermill.execute_notebook(
+            str(path), str(target), given, progress_bar=False, execution_timeout=timeout, store_widget_state=False, log_output=False
+        )
+    except papermill.PapermillExecutionError as error:
+        raise NotebookError(f"{path.name}, cell {error.cell_index + 1}: {error.ename}: {error.evalue} (see {target})") from None
+    except nbclient.exceptions.CellTimeoutError:
+        raise NotebookError(f"{path.name}, cell {_running(target)}: took more than {timeout} s (see {target})") from None
+    except nbclient.exceptions.DeadKernelError:
+        raise NotebookError(
+            f"{path.name}, cell {_running(target)}: its Python process died, perhaps for want of memory (see {target})"
+        ) from None
+    return target
+
+
+def checked(path: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters with texts from the shell turned into the type of each default; ValueError names what is wrong."""
+    import papermill
+
+    known = papermill.inspect_notebook(str(path))
+    found = {}
+    for name, value in parameters.items():
+        if name not in known:
+            raise ValueError(f"{path.name} has no parameter {name!r}; it has {', '.join(known) or 'none'}")
+        kind = known[name]["inferred_type_name"]
+        default = _literal(known[name]["default"])
+        found[name] = value if kind == "str" or isinstance(default, str) else read_value(value)
+        wanted = (int, float) if type(default) in (int, float) else type(default)
+        if default is not None and not isinstance(found[name], wanted):
+            raise ValueError(f"{path.name}: {name} must be like its default {default!r}, got {value!r}")
+    return found
+
+
+def _literal(source: str) -> Any:
+    import ast
+
+    try:
+        return ast.literal_eval(source)
+    except (ValueError, SyntaxError):
+        return None
+
+
+def _running(path: Path) -> int | str:
+    """The number of the cell that was running when a notebook stopped for good."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.exists() else []
+    states = [cell["metadata"].get("papermill", {}).get("status") for cell in cells]
+    unfinished = [n + 1 for n, state in enumerate(states) if state in ("running", "failed")]
+    return unfinished[-1] if unfinished else sum(state == "completed" for state in states) + 1
+
+
+# -- what the notebooks use -------------------------------------------------------------------------------------------
+
+
+def open_or_train(path: str | Path = "", *, model: str = "derl", data: str = "synthetic", seed: int = 0, **train: Any) -> Run:
+    """The run at `path`; with an empty path a small one, trained now and kept in the cache folder for the next notebook.
+
+    `train` are training options, e.g. `epochs=3`. The kept run is trained anew whenever the package's code changes.
+    """
+    from msaviz.files import cache_folder
+    from msaviz.training.experiment import Experiment
+    from msaviz.training.loop import train as train_
+    from msaviz.training.run import Run
+
+    if str(path):
+        return Run.open(path)
+    experiment = Experiment(model=model, data=data, seed=seed, train=train)  # type: ignore[arg-type]
+    code = max(file.stat().st_mtime_ns for file in Path(__file__).parents[1].rglob("*.py"))
+    key = hashlib.sha256(f"{experiment.model_dump_json()}{code}".encode()).hexdigest()[:12]
+    kept = cache_folder() / "runs" / key / f"{model}-tiny"
+    if not (kept / "done").exists():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=kept.parent) as scratch:  # two notebooks at once must not write one folder
+            made = train_(experiment, Path(scratch) / kept.name, progress=False)
+            if not kept.exists():
+                shutil.copytree(made.path, Path(scratch) / "whole")
+                os.rename(Path(scratch) / "whole", kept)
+    return Run.open(kept)
+
+
+def show(view: View, frame: pd.DataFrame, **options: Any) -> None:
+    """Draw `frame` in the notebook and say under it in one sentence what the picture shows."""
+    view(frame, **options).show(config=CONFIG)
+    if not frame.empty:
+        print(view.read(frame))

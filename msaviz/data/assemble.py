@@ -1,0 +1,240 @@
+"""How do the columns that a reader found become a checked `Dataset`?
+
+Every reader fills one `Part` a split; `assemble` checks that the parts agree, fits the normalisation on the train split alone,
+takes the fingerprint, and looks for what a user should be told (`Dataset.traps`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+
+from msaviz.data.dataset import SPLITS, Dataset, Split
+from msaviz.data.ragged import Ragged, chunks
+from msaviz.types import Spec, Task
+
+ORDER = ("text", "audio", "vision")
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+CLIP_OF_VIDEO = re.compile(r"(.+?)(\[\d+\]|\$_\$\d+|[_/]\d+)$")
+
+
+@dataclass
+class Part:
+    """What a reader found for one split of n rows; `domain` holds names, None says that there is one domain only."""
+
+    sequences: dict[str, Ragged]
+    labels: dict[str, np.ndarray]
+    ids: Sequence[str] | None = None
+    texts: Sequence[str] | None = None
+    token_strings: Sequence[str] = ()
+    domain: Sequence[str] | None = None
+    traps: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(next(iter(self.labels.values())))
+
+
+def assemble(
+    name: str,
+    parts: Mapping[str, Part],
+    tasks: Mapping[str, Task],
+    *,
+    vocabularies: Mapping[str, int] | None = None,
+    unknown: Mapping[str, int] | None = None,
+    contextual: Collection[str] = (),
+    normalise: Collection[str] | None = None,
+    traps: Iterable[str] = (),
+    truth: Any = None,
+    fingerprint: str | None = None,
+) -> Dataset:
+    """Check, normalise and sign the parts. `normalise`: modalities to standardise (None: all frames but "text").
+
+    Raises ValueError that names the split, the column and what was expected.
+    """
+    vocabularies = dict(vocabularies or {})
+    widths, samples = _widths(name, parts, vocabularies)
+    order = tuple(sorted(samples, key=lambda m: (ORDER.index(m) if m in ORDER else len(ORDER), list(samples).index(m))))
+    domains = _domains(parts)
+    spec = Spec(widths, dict(tasks), {m: vocabularies[m] for m in order if m in vocabularies}, domains, order)
+    splits = {s: _split(s, parts[s], spec, samples) for s in SPLITS if s in parts}
+    wanted = [m for m in order if m in widths and (m in normalise if normalise is not None else m != "text")]
+    normalisation = {m: fit(splits["train"].sequences[m]) for m in wanted} if "train" in splits else {}
+    normalisation = {m: pair for m, pair in normalisation.items() if pair is not None}
+    splits = {s: Split(**{**_columns(split), "normalisation": normalisation}) for s, split in splits.items()}
+    found = [*traps, *(t for part in parts.values() for t in part.traps), *look(splits, spec, normalisation)]
+    return Dataset(
+        name,
+        spec,
+        splits,
+        fingerprint or sign(splits, spec),
+        tuple(dict.fromkeys(found)),
+        dict(unknown or {}),
+        frozenset(contextual),
+        normalisation,
+        truth,
+    )
+
+
+def _columns(split: Split) -> dict[str, Any]:
+    return {k: v for k, v in vars(split).items() if not k.startswith("_")}
+
+
+def _widths(name: str, parts: Mapping[str, Part], vocabularies: Mapping[str, int]) -> tuple[dict[str, int], dict[str, Ragged]]:
+    """(width of each modality of frames, one Ragged of each modality), the same in every split or an error."""
+    strange = [s for s in parts if s not in SPLITS]
+    if strange or not parts:
+        raise ValueError(f"{name}: splits are called {', '.join(SPLITS)}; got {list(parts)}")
+    samples: dict[str, Ragged] = {}
+    for split, part in parts.items():
+        for m, sequence in part.sequences.items():
+            if not NAME.fullmatch(m):
+                raise ValueError(f"{name}: a modality's name is letters, digits and _ . -; got {m!r}")
+            first = samples.setdefault(m, sequence)
+            if sequence.values.shape[1:] != first.values.shape[1:]:
+                raise ValueError(f"{name}: {m!r} has width {first.values.shape[1:]} elsewhere, but {sequence.values.shape[1:]} in {split}")
+            if (sequence.values.ndim == 1) != (m in vocabularies):
+                raise ValueError(f"{name}: {m!r} in {split} must be frames [s w], or ids [s] with a vocabulary size")
+            ids = sequence.values
+            if m in vocabularies and len(ids) and not (0 <= ids.min() and ids.max() < vocabularies[m]):
+                raise ValueError(f"{name}: {m!r} in {split} holds ids {ids.min()} to {ids.max()}; its vocabulary has {vocabularies[m]}")
+    if not samples:
+        raise ValueError(f"{name}: no modality at all; give at least one sequence")
+    return {m: int(s.values.shape[1]) for m, s in samples.items() if s.values.ndim == 2}, samples
+
+
+def _domains(parts: Mapping[str, Part]) -> tuple[str, ...]:
+    names = [str(d) for part in parts.values() for d in (part.domain if part.domain is not None else ())]
+    if not names:
+        return ("all",)
+    if any(part.domain is None and len(part) for part in parts.values()):
+        raise ValueError("some splits name the domain of their rows and others do not")
+    return tuple(dict.fromkeys(names))
+
+
+def _split(name: str, part: Part, spec: Spec, samples: Mapping[str, Ragged]) -> Split:
+    n = len(part)
+    labels = {task: _labels(task, spec.tasks[task], part.labels.get(task), n, name) for task in spec.tasks}
+    number = {domain: i for i, domain in enumerate(spec.domains)}
+    domain = np.zeros(n, np.int64) if part.domain is None else np.array([number[str(d)] for d in part.domain], dtype=np.int64)
+    return Split(
+        name,
+        {m: part.sequences.get(m) or Ragged.absent(n, samples[m]) for m in spec.modalities},
+        labels,
+        domain,
+        part.ids if part.ids is not None else [f"{name}_{row}" for row in range(n)],
+        part.texts if part.texts is not None else [""] * n,
+        part.token_strings,
+    )
+
+
+def _labels(name: str, task: Task, values: np.ndarray | None, rows: int, split: str) -> np.ndarray:
+    """Float32[n] or Int64[n]; an absent column is all NaN or -1."""
+    if task.kind == "regression":
+        y = np.full(rows, np.nan, np.float32) if values is None else np.asarray(values, np.float32)
+        return np.where(np.isfinite(y), y, np.float32("nan"))
+    y = np.full(rows, -1, np.int64) if values is None else np.asarray(values, np.int64)
+    if len(y) and not (y.min() >= -1 and y.max() < len(task.classes)):
+        bad = int(np.flatnonzero((y < -1) | (y >= len(task.classes)))[0])
+        raise ValueError(f"{split}: label {name!r} of row {bad} is {y[bad]}; expected -1 (none) to {len(task.classes) - 1}")
+    return y
+
+
+def fit(sequence: Ragged) -> tuple[np.ndarray, np.ndarray] | None:
+    """(mean [w], std [w]) over the finite values of all valid steps, in chunks; std 0 for a feature that never varies.
+
+    None when there is no step to learn from.
+    """
+    values = sequence.values
+    if not len(values):
+        return None
+    pieces = list(chunks(len(values), 2 * values.nbytes))  # float64 is twice as large
+    width = values.shape[1:]
+    count, total, square = np.zeros(width), np.zeros(width), np.zeros(width)
+    for piece in pieces:
+        x = np.asarray(values[piece], dtype=np.float64)
+        finite = np.isfinite(x)
+        count += finite.sum(0)
+        total += np.where(finite, x, 0).sum(0)
+    mean = total / np.maximum(count, 1)
+    for piece in pieces:  # a second pass: the one-pass formula loses all digits on features with a large mean
+        x = np.asarray(values[piece], dtype=np.float64)
+        square += np.where(np.isfinite(x), (x - mean) ** 2, 0).sum(0)
+    std = np.sqrt(square / np.maximum(count, 1))
+    std = np.where(std > 1e-6 * np.maximum(np.abs(mean), 1e-3), std, 0)
+    return mean.astype(np.float32), std.astype(np.float32)
+
+
+def sign(splits: Mapping[str, Split], spec: Spec) -> str:
+    """SHA-256 over everything a model could learn from: sequences, labels, domains, ids, names."""
+    digest = sha256(repr((spec.modalities, dict(spec.widths), dict(spec.vocabularies), spec.domains, dict(spec.tasks))).encode())
+    for name, split in splits.items():
+        digest.update(f"{name} {len(split)}".encode())
+        for sequence in split.sequences.values():
+            digest.update(np.ascontiguousarray(sequence.offsets).data)
+            for piece in chunks(len(sequence.values), sequence.values.nbytes):
+                digest.update(np.ascontiguousarray(sequence.values[piece]).data)
+        for column in (*split.labels.values(), split.domain):
+            digest.update(np.ascontiguousarray(column).data)
+        digest.update("\n".join(split.ids).encode())
+    return digest.hexdigest()
+
+
+def video(identity: str) -> str:
+    """The video that an utterance's id belongs to: `a$_$3`, `a[3]`, `a_3` and `a/3` are clips of `a`."""
+    match = CLIP_OF_VIDEO.fullmatch(identity)
+    return match[1] if match else identity
+
+
+def look(splits: Mapping[str, Split], spec: Spec, normalisation: Mapping[str, Any]) -> list[str]:
+    """What a user should be told about data like these, as plain sentences."""
+    found = [sentence for m in spec.modalities for sentence in _look_at(m, splits, normalisation)]
+    for split in splits.values():
+        alone = int((sum(s.lengths for s in split.sequences.values()) == 0).sum())
+        if alone:
+            found.append(f"{split.name}: {alone} of {len(split)} rows have no modality at all.")
+    for task, kind in spec.tasks.items():
+        without = {
+            s: int((np.isnan(y) if kind.kind == "regression" else y < 0).sum()) for s, y in ((s, p.labels[task]) for s, p in splits.items())
+        }
+        if any(without.values()):
+            found.append(f"{task}: rows without a label: {', '.join(f'{n} in {s}' for s, n in without.items() if n)}.")
+        if kind.kind == "regression" and any(((y := p.labels[task]) < kind.low).any() or (y > kind.high).any() for p in splits.values()):
+            found.append(f"{task}: some labels lie outside [{kind.low:g}, {kind.high:g}].")
+    return found + _overlaps(splits)
+
+
+def _look_at(modality: str, splits: Mapping[str, Split], normalisation: Mapping[str, Any]) -> list[str]:
+    found, bad, total = [], 0, 0
+    for split in splits.values():
+        sequence = split.sequences[modality]
+        if len(split) and not len(sequence.values):
+            found.append(f"{modality} is missing in every row of {split.name}.")
+        if sequence.values.ndim == 2:
+            pieces = chunks(len(sequence.values), sequence.values.nbytes)
+            bad += sum(int(np.count_nonzero(~np.isfinite(sequence.values[piece]))) for piece in pieces)
+            total += sequence.values.size
+    if bad:
+        found.append(f"{modality}: {bad} of {total} values are NaN or infinite; a batch holds 0 in their place.")
+    if modality in normalisation and (constant := int((normalisation[modality][1] == 0).sum())):
+        found.append(f"{modality}: {constant} of {len(normalisation[modality][1])} features never vary in train; a batch holds 0 for them.")
+    return found
+
+
+def _overlaps(splits: Mapping[str, Split]) -> list[str]:
+    """Ids or videos that occur in two splits: what is learnt on one leaks into the other."""
+    found, names = [], list(splits)
+    for i, a in enumerate(names):
+        for b in names[i + 1 :]:
+            same = set(splits[a].ids) & set(splits[b].ids)
+            if same:
+                found.append(f"Leak: {len(same)} ids occur both in {a} and in {b} (such as {min(same)!r}).")
+                continue
+            videos = [{video(x) for x in splits[s].ids if video(x) not in ("", s)} for s in (a, b)]
+            if shared := videos[0] & videos[1]:
+                found.append(f"Leak: clips of {len(shared)} videos occur both in {a} and in {b} (such as {min(shared)!r}).")
+    return found

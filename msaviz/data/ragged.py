@@ -1,0 +1,130 @@
+"""How are sequences of unequal length kept, and cut into padded batches, without a loop over rows?
+
+A `Ragged` is one flat array of steps and the offsets of its rows; `Strings` is the same for text. Both work alike on arrays
+in memory and on memory-mapped files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+CHUNK_BYTES = 64 * 2**20
+"""How much of an array is looked at in one go wherever a whole array could be too large for memory."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ragged:
+    """n sequences: row i is `values[offsets[i] : offsets[i + 1]]`; values are [s w] (frames) or [s] (token ids, flags)."""
+
+    values: np.ndarray
+    offsets: np.ndarray  # int64[n + 1], from 0 to s, never falling
+
+    def __post_init__(self) -> None:
+        if len(self.offsets) < 1 or self.offsets[0] != 0 or self.offsets[-1] != len(self.values):
+            raise ValueError(f"offsets must run from 0 to {len(self.values)} (the number of steps)")
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """int64[n]: steps of each row; 0 says that the row has no such sequence."""
+        return np.diff(self.offsets)
+
+    def row(self, row: int) -> np.ndarray:
+        """The steps of one row, unpadded."""
+        return np.asarray(self.values[self.offsets[row] : self.offsets[row + 1]])
+
+    def index(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(int64[b t], bool[b t]): where in `values` each padded step lies (`len(values)` on padding), and which are valid.
+
+        t is the longest of these rows, at least 1.
+        """
+        start = np.asarray(self.offsets[rows])[:, None]
+        length = np.asarray(self.offsets[rows + 1])[:, None] - start
+        step = np.arange(max(int(length.max(initial=0)), 1))
+        valid = step < length
+        return np.where(valid, start + step, len(self.values)), valid
+
+    def padded(self, rows: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """([b t *w] with zeros on padding, bool[b t]) for these rows (None: all)."""
+        index, valid = self.index(np.arange(len(self)) if rows is None else np.asarray(rows))
+        out = np.zeros((*valid.shape, *self.values.shape[1:]), self.values.dtype)
+        out[valid] = self.values[index[valid]]
+        return out, valid
+
+    def take(self, rows: np.ndarray) -> Ragged:
+        """These rows as a new Ragged (copied)."""
+        rows = np.asarray(rows, dtype=np.int64)
+        index, valid = self.index(rows)
+        return Ragged(np.asarray(self.values[index[valid]]), offsets_of(self.lengths[rows]))
+
+    @classmethod
+    def from_padded(cls, padded: np.ndarray, valid: np.ndarray, dtype: type = np.float32) -> Ragged:
+        """Keep the valid steps of `padded` [n t *w], copied as `dtype`, so that the padded array can be let go."""
+        return cls(padded[valid].astype(dtype, copy=False), offsets_of(valid.sum(1)))
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[np.ndarray], dtype: type = np.float32) -> Ragged:
+        """From a list of [t_i *w] arrays."""
+        values = np.concatenate([np.asarray(row) for row in rows]).astype(dtype, copy=False)
+        return cls(values, offsets_of([len(row) for row in rows]))
+
+    @classmethod
+    def absent(cls, rows: int, like: Ragged) -> Ragged:
+        """`rows` empty sequences of the same kind and width: the modality is missing everywhere."""
+        return cls(np.zeros((0, *like.values.shape[1:]), like.values.dtype), np.zeros(rows + 1, np.int64))
+
+
+class Strings(Sequence[str]):
+    """Many strings as one UTF-8 blob and offsets; each is decoded when asked for."""
+
+    def __init__(self, blob: np.ndarray, offsets: np.ndarray):
+        self.blob, self.offsets = blob, offsets
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, row):  # type: ignore[override]
+        if isinstance(row, slice):
+            return [self[i] for i in range(*row.indices(len(self)))]
+        row = range(len(self))[row]
+        return bytes(self.blob[self.offsets[row] : self.offsets[row + 1]]).decode("utf-8")
+
+    @classmethod
+    def pack(cls, strings: Sequence[str]) -> Strings:
+        """The same strings, packed."""
+        encoded = [text.encode("utf-8") for text in strings]
+        return cls(np.frombuffer(b"".join(encoded), np.uint8), offsets_of([len(text) for text in encoded]))
+
+
+def offsets_of(lengths: Sequence[int] | np.ndarray) -> np.ndarray:
+    """int64[n + 1]: where each row starts, and the end."""
+    return np.concatenate([[0], np.cumsum(np.asarray(lengths, dtype=np.int64))]).astype(np.int64)
+
+
+def prefix(lengths: np.ndarray, steps: int) -> np.ndarray:
+    """bool[n t]: True on the first `lengths[i]` of `steps` steps."""
+    return np.arange(steps) < np.asarray(lengths)[:, None]
+
+
+def hull(occupied: np.ndarray) -> np.ndarray:
+    """bool[n t]: True from the first to the last True of each row (all False where there is none)."""
+    seen = np.maximum.accumulate(occupied, axis=1)
+    ahead = np.maximum.accumulate(occupied[:, ::-1], axis=1)[:, ::-1]
+    return seen & ahead
+
+
+def occupied(padded: np.ndarray) -> np.ndarray:
+    """bool[n t]: which steps of [n t w] hold anything but zeros (NaN counts as something)."""
+    parts = [(padded[chunk] != 0).any(-1) for chunk in chunks(len(padded), padded.nbytes)]
+    return np.concatenate(parts) if parts else np.zeros(padded.shape[:2], bool)
+
+
+def chunks(rows: int, total_bytes: int) -> Iterator[slice]:
+    """Slices that cover `rows` rows of an array of `total_bytes`, at most CHUNK_BYTES each."""
+    size = max(1, rows * CHUNK_BYTES // max(total_bytes, 1))
+    return (slice(start, min(start + size, rows)) for start in range(0, rows, size))

@@ -1,0 +1,186 @@
+"""How are many small experts run at once, each only on the tokens that its gate chose?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange, repeat
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from msaviz.nn.encoders import Encoded
+from msaviz.nn.routers import Kind, Router, chosen
+from msaviz.types import JOINT, Routing
+
+Dispatch = Literal["auto", "dense", "padded", "sorted"]
+
+
+class Experts(nn.Module):
+    """`count` two-layer GELU MLPs of one shape; their gated sum. Dropless: every chosen (token, expert) pair is computed.
+
+    Three dispatches give equal results. `dense` runs all experts on all tokens as two matrix products: the gates scale the
+    hidden units, so that the sum over experts happens inside the second product. `padded` sorts tokens by expert and pads
+    to the busiest. `sorted` runs one product an expert. `auto` picks by size.
+    """
+
+    def __init__(self, count: int, dim: int, hidden: int, out: int | None = None, dropout: float = 0.0):
+        super().__init__()
+        out = dim if out is None else out
+        self.count, self.dropout = count, nn.Dropout(dropout)
+        self.up = nn.Parameter(torch.empty(count, hidden, dim).uniform_(-1, 1) / math.sqrt(dim))
+        self.up_bias = nn.Parameter(torch.empty(count, hidden).uniform_(-1, 1) / math.sqrt(dim))
+        self.down = nn.Parameter(torch.empty(count, hidden, out).uniform_(-1, 1) / math.sqrt(hidden))
+        self.down_bias = nn.Parameter(torch.empty(count, out).uniform_(-1, 1) / math.sqrt(hidden))
+
+    def forward(
+        self, x: Float[Tensor, "n d"], gates: Float[Tensor, "n e"], active: Bool[Tensor, "n e"] | None = None, dispatch: Dispatch = "auto"
+    ) -> Float[Tensor, "n out"]:
+        """Sum over active experts of gates[:, e] * expert_e(x). `active` None means all."""
+        if dispatch not in ("auto", "dense", "padded", "sorted"):
+            raise ValueError(f"no dispatch is called {dispatch!r}; these exist: auto, dense, padded, sorted")
+        if active is None:
+            active = torch.ones_like(gates, dtype=torch.bool)
+            dispatch = "dense" if dispatch == "auto" else dispatch
+        if dispatch == "dense" or (dispatch == "auto" and len(x) <= DENSE_TOKENS):
+            return self._dense(x, gates * active)
+        plan = _Plan(active)
+        if dispatch == "auto":
+            dispatch = "padded" if len(x) <= PADDED_TOKENS and plan.busiest * self.count <= 2 * plan.pairs else "sorted"
+        read = x.index_select(0, plan.rows)
+        wrote = self._padded(read, plan) if dispatch == "padded" else self._sorted(read, plan)
+        return plan.sum(wrote * gates[plan.rows, plan.experts][:, None], len(x))
+
+    def outputs(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n e out"]:
+        """Every expert's own answer, ungated."""
+        hidden = self._hidden(torch.einsum("nd,ehd->enh", x, self.up) + self.up_bias[:, None])
+        return rearrange(torch.baddbmm(self.down_bias[:, None], hidden, self.down), "e n o -> n e o")
+
+    def _hidden(self, x: Tensor) -> Tensor:
+        return self.dropout(F.gelu(x))
+
+    def _dense(self, x: Tensor, gates: Tensor) -> Tensor:
+        hidden = self._hidden(F.linear(x, self.up.flatten(0, 1), self.up_bias.flatten()))
+        gated = hidden.unflatten(1, (self.count, -1)) * gates[..., None]
+        return torch.addmm(gates @ self.down_bias, gated.flatten(1), self.down.flatten(0, 1))
+
+    def _padded(self, read: Tensor, plan: _Plan) -> Tensor:
+        slots = self.count * plan.busiest
+        padded = read.new_zeros(slots, read.shape[1]).index_copy(0, plan.slots, read)
+        padded = rearrange(padded, "(e n) d -> e n d", e=self.count)
+        hidden = self._hidden(torch.baddbmm(self.up_bias[:, None], padded, self.up.transpose(1, 2)))
+        return torch.baddbmm(self.down_bias[:, None], hidden, self.down).flatten(0, 1).index_select(0, plan.slots)
+
+    def _sorted(self, read: Tensor, plan: _Plan) -> Tensor:
+        # unbind: indexing the stacked weights would make autograd build a full gradient for each expert
+        weights = zip(self.up.unbind(), self.up_bias.unbind(), self.down.unbind(), self.down_bias.unbind(), strict=True)
+        parts = zip(read.split(plan.counts.tolist()), weights, strict=True)
+        return torch.cat([torch.addmm(d, self._hidden(F.linear(part, a, b)), c) for part, (a, b, c, d) in parts])
+
+
+DENSE_TOKENS = 128
+PADDED_TOKENS = 2500
+
+
+class _Plan:
+    """Every chosen (token, expert) pair in the order of the experts: who reads what, and where it goes back."""
+
+    def __init__(self, active: Bool[Tensor, "n e"]):
+        self.experts, self.rows = active.T.nonzero(as_tuple=True)
+        self.counts = active.sum(0)
+        self.pairs, self.busiest = len(self.rows), int(self.counts.max())
+        start = self.counts.cumsum(0) - self.counts
+        place = torch.arange(self.pairs, device=active.device) - start[self.experts]
+        self.slots = self.experts * self.busiest + place
+
+    def sum(self, wrote: Float[Tensor, "pairs out"], tokens: int) -> Float[Tensor, "tokens out"]:
+        """Add up what the experts wrote for each token."""
+        return wrote.new_zeros(tokens, wrote.shape[1]).index_add(0, self.rows, wrote)
+
+
+def with_context(tokens: Float[Tensor, "b t d"], context: Float[Tensor, "b c"] | None) -> Float[Tensor, "b t dc"]:
+    """Tokens with the utterance's context appended to each: what a router reads."""
+    if context is None:
+        return tokens
+    return torch.cat([tokens, repeat(context.to(tokens.dtype), "b c -> b t c", t=tokens.shape[1])], -1)
+
+
+class Mixture(nn.Module):
+    """A router and its experts, token by token; only valid tokens are routed, and an invalid one gives zeros."""
+
+    def __init__(
+        self,
+        dim: int,
+        experts: int,
+        hidden: int,
+        *,
+        kind: Kind = "soft",
+        k: int = 2,
+        temperature: float = 1.0,
+        context: int = 0,
+        dropout: float = 0.0,
+        dispatch: Dispatch = "auto",
+    ):
+        super().__init__()
+        self.router = Router(dim + context, experts, kind=kind, k=min(k, experts), temperature=temperature)
+        self.experts = Experts(experts, dim, hidden, dropout=dropout)
+        self.dispatch: Dispatch = dispatch
+
+    def forward(
+        self,
+        tokens: Float[Tensor, "b t d"],
+        mask: Bool[Tensor, "b t"],
+        context: Float[Tensor, "b c"] | None = None,
+        *,
+        modality: str = JOINT,
+        time: Int[Tensor, "b t"] | None = None,
+    ) -> tuple[Float[Tensor, "b t d"], Routing]:
+        """(the experts' gated sums, what the router decided); logits and gates are 0 on invalid tokens."""
+        rows = mask.flatten().nonzero()[:, 0]
+        read = tokens.flatten(0, 1).index_select(0, rows)
+        seen = with_context(tokens, context).flatten(0, 1).index_select(0, rows) if context is not None else read
+        wrote, logits, gates = self.route(read, seen)
+        wrote, logits, gates = (_back(value, rows, mask) for value in (wrote, logits, gates))
+        return wrote, Routing(logits, gates, mask, modality, time)
+
+    def route(
+        self, read: Float[Tensor, "n d"], seen: Float[Tensor, "n dc"]
+    ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n e"], Float[Tensor, "n e"]]:
+        """(gated sum of the experts on `read`, logits, gates), the router looking at `seen`."""
+        logits, gates = self.router(seen)
+        active = chosen(gates) if self.router.sparse else None
+        return self.experts(read, gates, active, self.dispatch), logits, gates
+
+
+class Pool(nn.Module):
+    """One router and one set of experts that serve several modalities in a single call (DERL's shared pool)."""
+
+    def __init__(self, dim: int, experts: int, hidden: int, **options):
+        super().__init__()
+        self.mixture = Mixture(dim, experts, hidden, **options)
+
+    def forward(
+        self, encoded: Mapping[str, Encoded], context: Mapping[str, Float[Tensor, "b c"]] | None = None
+    ) -> dict[str, tuple[Float[Tensor, "b n d"], Routing]]:
+        """Modality -> (the experts' gated sums, what the router decided)."""
+        rows = {m: e.mask.flatten().nonzero()[:, 0] for m, e in encoded.items()}
+        read = [e.tokens.flatten(0, 1).index_select(0, rows[m]) for m, e in encoded.items()]
+        seen = read
+        if context is not None:
+            seen = [with_context(e.tokens, context[m]).flatten(0, 1).index_select(0, rows[m]) for m, e in encoded.items()]
+        sizes = [len(part) for part in read]
+        parts = zip(*(value.split(sizes) for value in self.mixture.route(torch.cat(read), torch.cat(seen))), strict=True)
+        found = {}
+        for (m, e), values in zip(encoded.items(), parts, strict=True):
+            wrote, logits, gates = (_back(value, rows[m], e.mask) for value in values)
+            found[m] = (wrote, Routing(logits, gates, e.mask, m, e.time))
+        return found
+
+
+def _back(values: Float[Tensor, "n d"], rows: Int[Tensor, " n"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b t d"]:
+    """Values of the valid tokens put back in their places, zeros elsewhere."""
+    placed = values.new_zeros(mask.numel(), values.shape[1]).index_copy(0, rows, values)
+    return placed.unflatten(0, tuple(mask.shape))

@@ -1,0 +1,124 @@
+"""What is asked of representations and routers beside the task, as numbers to be made small?
+
+Every function takes rows (utterances or tokens), an optional `present` that says which rows count, and returns a scalar;
+with fewer than two such rows it returns a finite 0 that still belongs to the graph.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+Rows = Float[Tensor, "n d"]
+Present = Bool[Tensor, " n"] | None
+
+
+def _pick(present: Present, *values: Tensor) -> tuple[Tensor, ...]:
+    return values if present is None else tuple(value[present] for value in values)
+
+
+def _nothing(*values: Tensor) -> Float[Tensor, ""]:
+    """0 that depends on `values`, so that backward works and gives zeros."""
+    return torch.stack([(value * 0).sum() for value in values]).sum()
+
+
+def _unit(x: Tensor) -> Tensor:
+    return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp(min=1e-6)
+
+
+def orthogonality_misa(a: Rows, b: Rows, present: Present = None) -> Float[Tensor, ""]:
+    """mean((A^T B)^2), A and B the rows of a and b with zero mean over the batch and unit length.
+
+    MISA (Hazarika et al. 2020), DiffLoss; unlike its code the gradient also passes through the length.
+    """
+    a, b = _pick(present, a, b)
+    if len(a) < 2:
+        return _nothing(a, b)
+    return (_unit(a - a.mean(0)).T @ _unit(b - b.mean(0))).square().mean()
+
+
+def orthogonality_cosine(a: Rows, b: Rows, present: Present = None) -> Float[Tensor, ""]:
+    """mean over rows of cos(a_i, b_i)^2: each utterance's two vectors stand at right angles."""
+    a, b = _pick(present, a, b)
+    if len(a) < 2:
+        return _nothing(a, b)
+    return (_unit(a) * _unit(b)).sum(-1).square().mean()
+
+
+def hsic(a: Rows, b: Rows, present: Present = None, *, kernel: Literal["linear", "rbf"] = "rbf") -> Float[Tensor, ""]:
+    """tr(K H L H) / (n - 1)^2: 0 where a and b are independent (rbf) or uncorrelated (linear).
+
+    Gretton et al. 2005, the biased estimate. The rbf kernel is exp(-|x - y|^2 / 2 s^2) with s^2 half the mean squared
+    distance between rows, detached; the linear one is x . y.
+    """
+    a, b = _pick(present, a, b)
+    if len(a) < 2:
+        return _nothing(a, b)
+    one, two = (_gram(x, kernel) for x in (a, b))
+    one = one - one.mean(0, keepdim=True) - one.mean(1, keepdim=True) + one.mean()
+    return (one * two.T).sum() / (len(a) - 1) ** 2
+
+
+def _gram(x: Tensor, kernel: str) -> Tensor:
+    product = x @ x.T
+    if kernel == "linear":
+        return product
+    square = product.diagonal()
+    distance = (square[:, None] + square[None] - 2 * product).clamp(min=0)
+    return torch.exp(-distance / distance.detach().mean().clamp(min=1e-12))
+
+
+def cmd(a: Rows, b: Rows, present: Present = None, *, order: int = 5, present_b: Present = None) -> Float[Tensor, ""]:
+    """||E a - E b|| + sum over k = 2..order of ||E(a - E a)^k - E(b - E b)^k||: central moment discrepancy.
+
+    Zellinger et al. 2017, for values in an interval of length 1 (MISA squashes its shared features by a sigmoid first).
+    The rows of a and b need no pairing: `present_b` may differ from `present` (None: the same).
+    """
+    (a,), (b,) = _pick(present, a), _pick(present if present_b is None else present_b, b)
+    if len(a) < 2 or len(b) < 2:
+        return _nothing(a, b)
+    total = torch.linalg.vector_norm(a.mean(0) - b.mean(0))
+    a, b = a - a.mean(0), b - b.mean(0)
+    power_a, power_b = a, b
+    for _ in range(2, order + 1):
+        power_a, power_b = power_a * a, power_b * b
+        total = total + torch.linalg.vector_norm(power_a.mean(0) - power_b.mean(0))
+    return total
+
+
+def load_balance(
+    gates: Float[Tensor, "*n e"], present: Bool[Tensor, "*n"] | None = None, logits: Float[Tensor, "*n e"] | None = None
+) -> Float[Tensor, ""]:
+    """e * sum_e share_e * probability_e: 1 when the experts are used evenly, up to e when one does all the work.
+
+    Switch Transformer (Fedus et al. 2021, eq. 4-6), for any number of chosen experts: share_e is expert e's part of all
+    choices (gates above 0; no gradient), probability_e the mean of softmax(logits), or of the gates where none are given.
+    For gates that choose everything the shares are the detached mean gates.
+    """
+    gates, logits = gates.flatten(0, -2), gates.flatten(0, -2) if logits is None else logits.flatten(0, -2).softmax(-1)
+    gates, probability = _pick(None if present is None else present.flatten(), gates, logits)
+    if len(gates) < 2:
+        return _nothing(gates, probability)
+    picked = gates > 0
+    share = (gates if bool(picked.all()) else picked.to(gates.dtype)).detach().mean(0)
+    return gates.shape[-1] * (share / share.sum() * probability.mean(0)).sum()
+
+
+def z_loss(logits: Float[Tensor, "*n e"], present: Bool[Tensor, "*n"] | None = None) -> Float[Tensor, ""]:
+    """mean(logsumexp(logits)^2): keeps router logits small (ST-MoE, Zoph et al. 2022, eq. 5)."""
+    (logits,) = _pick(None if present is None else present.flatten(), logits.flatten(0, -2))
+    if len(logits) < 2:
+        return _nothing(logits)
+    return logits.logsumexp(-1).square().mean()
+
+
+def importance_variation(gates: Float[Tensor, "*n e"], present: Bool[Tensor, "*n"] | None = None) -> Float[Tensor, ""]:
+    """Squared coefficient of variation of the experts' summed gates (Shazeer et al. 2017, eq. 6-7); 0 when even."""
+    (gates,) = _pick(None if present is None else present.flatten(), gates.flatten(0, -2))
+    if len(gates) < 2:
+        return _nothing(gates)
+    importance = gates.sum(0)
+    return importance.var(correction=0) / importance.mean().square().clamp(min=1e-12)

@@ -1,0 +1,96 @@
+"""Which experts read a token, and with what weight?"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+Kind = Literal["dense", "soft", "top_k", "noisy_top_k"]
+
+
+class Router(nn.Module):
+    """Gates over experts that sum to 1; the same input gives the same gates in eval mode.
+
+    * `dense`: every expert gets 1/experts whatever the input (the control: a mixture without a router; no parameters).
+    * `soft`: softmax(logits / temperature) over all experts.
+    * `top_k`: that softmax, its k largest kept and renormalised. For k = 1 the gate's value is 1 and its gradient that of
+      the kept probability (straight-through), because a renormalised single gate would have none.
+    * `noisy_top_k`: the same, chosen and weighted after adding `normal * softplus(noise(x))` to the logits, in training
+      only (Shazeer et al. 2017, eq. 3-5).
+    """
+
+    def __init__(self, dim: int, experts: int, *, kind: Kind = "soft", k: int = 2, temperature: float = 1.0):
+        super().__init__()
+        if kind not in ("dense", "soft", "top_k", "noisy_top_k"):
+            raise ValueError(f"no router is called {kind!r}; these exist: dense, soft, top_k, noisy_top_k")
+        if not 1 <= k <= experts and kind.endswith("top_k"):
+            raise ValueError(f"top-k needs k between 1 and the number of experts ({experts}), not {k}")
+        self.kind, self.experts, self.temperature = kind, experts, temperature
+        self.k = k if kind.endswith("top_k") else experts
+        self.score = nn.Linear(dim, experts) if kind != "dense" else None
+        self.noise = nn.Linear(dim, experts, bias=False) if kind == "noisy_top_k" else None
+        if self.noise is not None:
+            nn.init.zeros_(self.noise.weight)
+
+    @property
+    def sparse(self) -> bool:
+        """Whether some gates are exactly 0."""
+        return self.k < self.experts
+
+    def forward(self, x: Float[Tensor, "*n d"]) -> tuple[Float[Tensor, "*n e"], Float[Tensor, "*n e"]]:
+        """(logits without noise, gates)."""
+        logits, noisy, _ = self.scores(x)
+        if self.kind == "dense":
+            return logits, torch.full_like(logits, 1 / self.experts)
+        return logits, self.gates(noisy)
+
+    def scores(self, x: Float[Tensor, "*n d"]) -> tuple[Float[Tensor, "*n e"], Float[Tensor, "*n e"], Float[Tensor, "*n e"]]:
+        """(clean logits, logits as used, standard deviation of the noise between them: 0 without noise), for `load`."""
+        if self.score is None:
+            zero = x.new_zeros(*x.shape[:-1], self.experts)
+            return zero, zero, zero
+        logits = self.score(x)
+        if self.noise is None:
+            return logits, logits, torch.zeros_like(logits)
+        deviation = F.softplus(self.noise(x))
+        noisy = logits + torch.randn_like(logits) * deviation if self.training else logits
+        return logits, noisy, deviation
+
+    def gates(self, logits: Float[Tensor, "*n e"]) -> Float[Tensor, "*n e"]:
+        """The gates that these logits give."""
+        probability = (logits / self.temperature).softmax(-1)
+        if not self.sparse:
+            return probability
+        kept, index = probability.topk(self.k, -1)
+        # for k = 1: exactly 1, with the probability's gradient
+        gate = 1 + (kept - kept.detach()) if self.k == 1 else kept / kept.sum(-1, keepdim=True)
+        return torch.zeros_like(probability).scatter(-1, index, gate)
+
+
+def chosen(gates: Float[Tensor, "*n e"]) -> Bool[Tensor, "*n e"]:
+    """Which experts a token is sent to."""
+    return gates > 0
+
+
+def estimated_load(
+    logits: Float[Tensor, "n e"], noisy: Float[Tensor, "n e"], deviation: Float[Tensor, "n e"], k: int
+) -> Float[Tensor, " e"]:
+    """Differentiable number of tokens each expert would get if its own noise were drawn again; sums to tokens x k.
+
+    `P_i = Phi((logits_i - threshold_i) / deviation_i)` with threshold_i the k-th largest noisy logit among the others
+    (Shazeer et al. 2017, eq. 8-10), all of them raw logits; a token's probabilities are scaled to sum to k, which they
+    do only on average over draws. Arguments are what `Router.scores` returns.
+    """
+    experts = logits.shape[-1]
+    if k >= experts:
+        return torch.ones_like(logits).sum(0)
+    top = noisy.topk(k + 1, -1).values
+    inside = noisy >= top[..., k - 1 : k]
+    threshold = torch.where(inside, top[..., k : k + 1], top[..., k - 1 : k])
+    normal = torch.distributions.Normal(0.0, 1.0, validate_args=False)
+    probability = normal.cdf((logits - threshold) / deviation.clamp(min=1e-6))
+    return (probability * (k / probability.sum(-1, keepdim=True).clamp(min=1e-6))).sum(0)

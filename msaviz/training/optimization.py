@@ -1,0 +1,46 @@
+"""Which device, which optimiser, which learning rate at which step?"""
+
+from __future__ import annotations
+
+import math
+import os
+
+import torch
+import torch.distributed as dist
+
+from msaviz.training.experiment import TrainOptions
+from msaviz.training.system import System
+
+
+def make_optimizer(system: System, options: TrainOptions, rows: int) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.LambdaLR]:
+    """AdamW (no decay on biases and norms; `text_lr` for a pretrained encoder), linear warm-up, then a cosine to 0."""
+    groups = []
+    for part, rate in (("front", options.text_lr if system.front.pretrained else options.lr), ("model", options.lr)):
+        parameters = [p for p in getattr(system, part).parameters() if p.requires_grad]
+        groups.append({"params": [p for p in parameters if p.ndim > 1], "lr": rate, "weight_decay": options.weight_decay})
+        groups.append({"params": [p for p in parameters if p.ndim <= 1], "lr": rate, "weight_decay": 0.0})
+    optimizer = torch.optim.AdamW([group for group in groups if group["params"]])
+    total = options.epochs * math.ceil(math.ceil(rows / options.batch) / options.accumulate)
+    warm = max(1, round(options.warmup * total))
+
+    def factor(step: int) -> float:
+        if step < warm:
+            return (step + 1) / warm
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm) / max(1, total - warm))))
+
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+
+def choose_device(name: str, rank: int = 0) -> torch.device:
+    """ "auto" is a GPU if one is there, else the CPU; never raises."""
+    if name != "auto":
+        return torch.device(name)
+    return torch.device("cuda", rank % torch.cuda.device_count()) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def join_processes() -> tuple[int, int]:
+    """(rank, world) under torchrun; (0, 1) alone."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    return (dist.get_rank(), world) if world > 1 else (0, 1)

@@ -1,0 +1,81 @@
+"""Which expert works for which modality, domain or label group?"""
+
+from __future__ import annotations
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from msaviz.viz.grid import panels
+from msaviz.viz.theme import safes, short
+from msaviz.viz.view import View
+from msaviz.viz.words import chosen, label, percent, sentence, unique
+
+NEEDS = ("run", "router", "modality", "expert", "by", "group", "metric", "value")
+MEANING = {"gate": "mean gate", "selected": "share of tokens that select it", "top": "share of tokens that prefer it"}
+
+
+def draw(frame: pd.DataFrame, *, by: str | None = None, metric: str = "gate") -> go.Figure:
+    """A heat map a router: rows are modality and group, columns experts, the share is written into each cell."""
+    frame = _part(frame, by, metric)
+    routers = unique(label(frame, "run", "router"))
+    figure, places = panels([f"router {router}" for router in routers], columns=2 if len(routers) > 1 else 1)
+    frame = frame.assign(panel=label(frame, "run", "router"))
+    deepest = 1
+    for router, place in zip(routers, places, strict=True):
+        part = frame[frame["panel"] == router]
+        row = label(part, "modality") if part["group"].nunique() == 1 else label(part.assign(m=part["modality"]), "m", "group")
+        table = part.assign(row=row).pivot_table(index="row", columns="expert", values="value", sort=False)
+        deepest = max(deepest, len(table))
+        heat = go.Heatmap(
+            z=short(table.to_numpy()),
+            x=safes(table.columns),
+            y=safes(table.index),
+            coloraxis="coloraxis",
+            texttemplate="%{z:.2f}" if table.shape[1] <= 12 else None,
+            xgap=2,
+            ygap=2,
+            hovertemplate=f"%{{y}}<br>expert %{{x}}<br>{MEANING[metric]} %{{z:.3f}}<extra></extra>",
+        )
+        figure.add_trace(heat, **place)
+        figure.update_xaxes(title_text="expert", type="category", showgrid=False, **place)
+        figure.update_yaxes(autorange="reversed", type="category", showgrid=False, **place)
+    figure.update_coloraxes(cmin=0, cmax=max(0.5, float(frame["value"].max())), colorbar={"title": MEANING[metric].replace(" of", "<br>of"), "tickformat": ".1f"})
+    rows = max(place["row"] for place in places)
+    figure.update_layout(height=max(figure.layout.height or 450, 140 + rows * (60 + 26 * deepest)))
+    return figure
+
+
+def _part(frame: pd.DataFrame, by: str | None, metric: str) -> pd.DataFrame:
+    """The rows of one grouping; without a wish: by domain where there are several, else over everything."""
+    kinds = unique(frame["by"])
+    if by is None:
+        several = "domain" in kinds and frame.loc[frame["by"] == "domain", "group"].nunique() > 1
+        by = "domain" if several else "all" if "all" in kinds else str(kinds[0])
+    chosen(by, kinds, "grouping")
+    chosen(metric, unique(frame["metric"]), "metric")
+    return frame[(frame["by"] == by) & (frame["metric"] == metric)]
+
+
+@sentence
+def read(frame: pd.DataFrame) -> str:
+    part = _part(frame, None, "gate" if "gate" in set(frame["metric"]) else str(frame["metric"].iloc[0]))
+    best = part.loc[part["value"].idxmax()]
+    who = best["modality"] if best["group"] == "all" else f"{best['modality']}, {best['by']} “{best['group']}”"
+    peers = part[(part["router"] == best["router"]) & (part["modality"] == best["modality"]) & (part["run"] == best["run"])]
+    others = peers[(peers["expert"] == best["expert"]) & (peers["group"] != best["group"])]["value"]
+    uniform = 1 / max(1, peers["expert"].nunique())
+    contrast = f", against at most {percent(others.max())} in the other groups" if len(others) else ""
+    return (
+        f"The strongest preference is that of {who} for expert {best['expert']} of router “{best['router']}”: it gets {percent(best['value'])} of the "
+        f"weight{contrast} (an even split would give {percent(uniform)})."
+    )
+
+
+VIEW = View(
+    "expert_usage",
+    NEEDS,
+    draw,
+    read,
+    "Expert usage",
+    "Each row adds up to 1. Rows that look alike mean that the router does not tell these groups apart; an even row means that it does not choose.",
+)

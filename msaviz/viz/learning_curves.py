@@ -1,0 +1,86 @@
+"""Did training converge, and which loss terms fell?"""
+
+from __future__ import annotations
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from msaviz.viz.grid import legend_below, panels
+from msaviz.viz.theme import colour, dash, safe, short, symbol
+from msaviz.viz.view import View
+from msaviz.viz.words import LOWER_IS_BETTER, axis, first_of, label, lower, name, number, sentence, unique
+
+NEEDS = ("run", "step", "split", "domain", "kind", "metric", "value")
+ORDER = {"total": 0, "term": 1, "metric": 2}
+
+
+def draw(frame: pd.DataFrame, *, kind: str | None = None) -> go.Figure:
+    """A small panel for each loss term and metric (all, or those of one `kind`: total, term, metric); a line a run and split."""
+    frame = _whole(frame if kind is None else frame[frame["kind"] == kind])
+    frame = frame.assign(line=label(frame, "run", "split"), panel=[_title(*pair) for pair in zip(frame["kind"], frame["metric"], strict=True)])
+    titles = unique(frame.sort_values("kind", key=lambda kinds: kinds.map(ORDER), kind="stable")["panel"])
+    figure, places = panels(titles, columns=4 if len(titles) > 3 else 3, row_height=190)
+    lines = unique(frame["line"])
+    for title, place in zip(titles, places, strict=True):
+        part = frame[frame["panel"] == title]
+        for i, line in enumerate(lines):
+            rows = part[part["line"] == line].sort_values("step")
+            if rows.empty:
+                continue
+            few = len(rows) <= 30
+            figure.add_trace(
+                go.Scatter(
+                    x=short(rows["step"]),
+                    y=short(rows["value"]),
+                    mode="lines+markers" if few else "lines",
+                    name=safe(line),
+                    legendgroup=safe(line),
+                    showlegend=not any(trace.name == safe(line) for trace in figure.data),
+                    line={"color": colour(i), "dash": dash(i), "width": 1.8},
+                    marker={"symbol": symbol(i), "size": 5},
+                    hovertemplate="step %{x}: %{y:.4g}",
+                ),
+                **place,
+            )
+        bottom = places.index(place) + max(p["col"] for p in places) >= len(places)
+        figure.update_xaxes(title_text="step" if bottom else None, nticks=4, **place)
+        figure.update_yaxes(nticks=5, **place)
+    return legend_below(figure)
+
+
+def _whole(frame: pd.DataFrame) -> pd.DataFrame:
+    """The lines over all domains; a frame that has none keeps what it has."""
+    everything = frame[frame["domain"] == "all"]
+    return frame if everything.empty else everything
+
+
+def _title(kind: str, metric: str) -> str:
+    return {"total": "total loss", "term": f"loss: {metric.replace('_', ' ')}"}.get(kind, axis(metric))
+
+
+@sentence
+def read(frame: pd.DataFrame) -> str:
+    frame = _whole(frame)
+    steps, runs = int(frame["step"].max()), frame["run"].nunique()
+    text = f"{runs} run{'s' * (runs > 1)} of up to {steps} steps"
+    total = frame[(frame["kind"] == "total") & (frame["split"] == "train")].sort_values("step")
+    total = total[total["run"] == frame["run"].iloc[0]]
+    if len(total):
+        text += f"; the training loss of “{total['run'].iloc[0]}” went from {number(total['value'].iloc[0])} to {number(total['value'].iloc[-1])}"
+    held = frame[(frame["kind"] == "metric") & frame["split"].isin(["valid", "validation"])]
+    if len(held):
+        metric = str(first_of(unique(held["metric"]), (*LOWER_IS_BETTER, "accuracy")))
+        held = held[held["metric"] == metric]
+        best = held.loc[held["value"].idxmin() if lower(metric) else held["value"].idxmax()]
+        text += f"; the best validation {name(metric)} was {number(best['value'])}, at step {int(best['step'])} of “{best['run']}”"
+    return f"{text}."
+
+
+VIEW = View(
+    "learning_curves",
+    NEEDS,
+    draw,
+    read,
+    "Learning curves",
+    "Loss terms are shown without their weights. A validation line that turns up while training falls means overfitting; a term that never moves is not learned or not weighted.",
+)

@@ -1,0 +1,69 @@
+"""Which model holds out longest as parts of the input go missing?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from msaviz.viz import curves
+from msaviz.viz.grid import legend_below, panels
+from msaviz.viz.view import View
+from msaviz.viz.words import axis, chosen, first_of, lower, name, number, sentence, unique
+
+NEEDS = ("run", "model", "split", "selection", "rate", "metric", "value", "low", "high", "seeds", "floor")
+HEADLINE = ("mae", "acc2_negpos", "weighted_f1", "accuracy", "corr")
+
+
+def draw(frame: pd.DataFrame, *, metrics: Sequence[str] | None = None) -> go.Figure:
+    """A panel a metric (the two headline ones without a wish), a line a model with its 95 % band over seeds, and the constant's floor."""
+    known = unique(frame["metric"])
+    wanted = [str(chosen(metric, known, "metric")) for metric in metrics] if metrics else headline(known)
+    frame = frame.assign(line=curves.series(frame))
+    figure, places = panels([""] * len(wanted), columns=2)
+    for metric, place in zip(wanted, places, strict=True):
+        part, first = frame[frame["metric"] == metric], place == places[0]
+        for i, line in enumerate(unique(frame["line"])):
+            rows = part[part["line"] == line].sort_values("rate")
+            curves.line(figure, rows["rate"], rows, line, i, place, first)
+        floor = part.groupby("rate")["floor"].mean().dropna()
+        if len(floor):
+            curves.floor(figure, floor.index.to_series(), floor, place, first)
+        figure.update_xaxes(title_text="missing rate [share of steps]", tickformat=".1f", **place)
+        figure.update_yaxes(title_text=f"{axis(metric)} {'↓' if lower(metric) else '↑'}", **place)
+    figure.update_layout(margin_t=60)
+    return legend_below(figure)
+
+
+def headline(known: list[str]) -> list[str]:
+    """The error, and the first of the usual scores."""
+    found = [metric for metric in HEADLINE if metric in known][:2]
+    return found or [str(first_of(known, HEADLINE))]
+
+
+@sentence
+def read(frame: pd.DataFrame) -> str:
+    metric = headline(unique(frame["metric"]))[0]
+    part = frame.assign(line=curves.series(frame))[frame["metric"] == metric]
+    mean = part.groupby("line", sort=False)[["value", "floor"]].mean()
+    best = mean["value"].idxmin() if lower(metric) else mean["value"].idxmax()
+    rows = part[part["line"] == best].sort_values("rate")
+    start, end = rows.iloc[0], rows.iloc[-1]
+    others = [f"{line} {number(value)}" for line, value in mean["value"].items() if line != best]
+    seeds = int(rows["seeds"].min())
+    return (
+        f"Over the missing rates “{best}” has the best mean {name(metric)}, {number(mean.loc[best, 'value'])} ({seeds} seed{'s' * (seeds != 1)}; "
+        f"{number(start['value'])} at rate {number(start['rate'], 1)}, {number(end['value'])} at {number(end['rate'], 1)})"
+        f"{', against ' + ', '.join(others) if others else ''}; a constant predictor has {number(mean.loc[best, 'floor'])}."
+    )
+
+
+VIEW = View(
+    "missing_curve",
+    NEEDS,
+    draw,
+    read,
+    "Scores under missing input",
+    "Each line is a mean over seeds, the band its 95 % interval; the dotted grey line is the best constant prediction, and a model that meets it uses nothing of its input any more.",
+)

@@ -1,0 +1,120 @@
+"""What does the cloud of utterances look like in each representation?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from msaviz.viz.grid import legend_below, panels
+from msaviz.viz.theme import colour, safe, safes, short, symbol
+from msaviz.viz.view import View
+from msaviz.viz.words import chosen, label, percent, sentence, unique
+
+NEEDS = ("run", "representation", "example", "x", "y", "domain", "label", "prediction", "error", "explained")
+COLOURINGS = ("domain", "label", "error", "representation")
+
+
+def draw(frame: pd.DataFrame, *, colour_by: str | None = None) -> go.Figure:
+    """A cloud a representation, coloured by "domain", "label", "error" or "representation" (that one in a common panel).
+
+    Without a wish: by domain where there are several, else by label. Each group has a symbol of its own; for numbers
+    circles are positive and triangles negative.
+    """
+    by = str(chosen(colour_by, COLOURINGS, "colouring")) if colour_by else _colouring(frame)
+    frame = frame.assign(panel="all representations" if by == "representation" else label(frame, "run", "representation"))
+    titles = unique(frame["panel"])
+    figure, places = panels([_title(frame, title) for title in titles], columns=min(4, max(3, -(-len(titles) // 2))), row_height=260)
+    groups = unique(frame[by])
+    for title, place in zip(titles, places, strict=True):
+        part = frame[frame["panel"] == title]
+        for i, name, points, marker in _layers(part, by, groups):
+            figure.add_trace(
+                go.Scattergl(
+                    x=short(points["x"]),
+                    y=short(points["y"]),
+                    mode="markers",
+                    name=name,
+                    legendgroup=name,
+                    showlegend=not any(trace.name == name for trace in figure.data),
+                    marker={"size": 5, "opacity": 0.75, "symbol": symbol(i), **marker},
+                    text=_hover(points),
+                    hovertemplate="%{text}<extra></extra>",
+                ),
+                **place,
+            )
+        figure.update_xaxes(showticklabels=False, zeroline=False, ticks="", **place)
+        figure.update_yaxes(showticklabels=False, zeroline=False, ticks="", **place)
+    if by in ("label", "error"):
+        reach = float(np.nanmax(np.abs(frame[by].to_numpy(dtype=float)))) or 1.0
+        figure.update_coloraxes(cmid=0, cmin=-reach, cmax=reach, colorbar={"title": f"{by}<br>[label units]" if by == "error" else by})
+    return legend_below(figure, room=-30)
+
+
+def _layers(part: pd.DataFrame, by: str, groups: list) -> list[tuple[int, str, pd.DataFrame, dict[str, Any]]]:
+    """(number of the symbol, name, points, marker) of each layer of one panel."""
+    if by in ("domain", "representation"):
+        return [(i, safe(group), part[part[by] == group], {"color": colour(i)}) for i, group in enumerate(groups) if (part[by] == group).any()]
+    values = part[by].astype(float)
+    layers = []
+    for i, (name, keep) in enumerate((("positive or zero", values >= 0), ("negative", values < 0))):
+        if keep.any():
+            layers.append((3 * i, f"{by} {name}", part[keep], {"color": short(values[keep]), "coloraxis": "coloraxis"}))
+    return layers
+
+
+def _hover(points: pd.DataFrame) -> list[str]:
+    return [
+        f"example {example} · {domain}<br>label {y:.2f}, prediction {p:.2f}"
+        for example, domain, y, p in zip(points["example"], safes(points["domain"]), points["label"], points["prediction"], strict=True)
+    ]
+
+
+def _title(frame: pd.DataFrame, panel: str) -> str:
+    explained = frame.loc[frame["panel"] == panel, "explained"].iloc[0]
+    return panel if pd.isna(explained) else f"{panel} ({percent(explained)})"
+
+
+def _colouring(frame: pd.DataFrame) -> str:
+    return "domain" if frame["domain"].nunique() > 1 else "label"
+
+
+@sentence
+def read(frame: pd.DataFrame) -> str:
+    keys = ["run", "representation"]
+    count = frame.groupby(keys, sort=False).size().max()
+    share = frame.groupby(keys, sort=False)["explained"].first()
+    names = unique(frame["representation"])
+    text = f"Up to {count} utterances in {len(names)} representation{'s' * (len(names) > 1)}"
+    if share.notna().any():
+        best, worst = share.idxmax(), share.idxmin()
+        text += f"; the two axes hold {percent(share.max())} of the variance of “{best[1]}”" + (f" and {percent(share.min())} of “{worst[1]}”" if len(share) > 1 else "")
+    pull = {name: _pull(part) for name, part in frame.groupby("representation", sort=False)}
+    known = {name: value for name, value in pull.items() if np.isfinite(value)}
+    if known:
+        top = max(known, key=known.__getitem__)
+        text += f"; position explains the label best in “{top}” ({percent(known[top])} of its variance, linearly)"
+    return f"{text}."
+
+
+def _pull(part: pd.DataFrame) -> float:
+    """Share of the label's variance that a plane over the map explains."""
+    part = part[np.isfinite(part["label"].astype(float))]
+    y = part["label"].to_numpy(dtype=float)
+    if len(part) < 10 or y.std() < 1e-9:
+        return float("nan")
+    plane = np.column_stack([np.ones(len(part)), part["x"], part["y"]])
+    rest = y - plane @ np.linalg.lstsq(plane, y, rcond=None)[0]
+    return float(1 - rest.var() / y.var())
+
+
+VIEW = View(
+    "representation_map",
+    NEEDS,
+    draw,
+    read,
+    "Map of the representations",
+    "Each point is an utterance; the axes are directions without a unit (in brackets: the share of variance that a PCA map shows). Clusters of one domain mean that the space knows the domain.",
+)
