@@ -51,16 +51,18 @@ def assemble(
     traps: Iterable[str] = (),
     truth: Any = None,
     fingerprint: str | None = None,
+    domains: Sequence[str] | None = None,
 ) -> Dataset:
     """Check, normalise and sign the parts. `normalise`: modalities to standardise (None: all frames but "text").
+
+    `domains`: their order (None: that of their first appearance).
 
     Raises ValueError that names the split, the column and what was expected.
     """
     vocabularies = dict(vocabularies or {})
     widths, samples = _widths(name, parts, vocabularies)
     order = tuple(sorted(samples, key=lambda m: (ORDER.index(m) if m in ORDER else len(ORDER), list(samples).index(m))))
-    domains = _domains(parts)
-    spec = Spec(widths, dict(tasks), {m: vocabularies[m] for m in order if m in vocabularies}, domains, order)
+    spec = Spec(widths, dict(tasks), {m: vocabularies[m] for m in order if m in vocabularies}, tuple(domains or _domains(parts)), order)
     splits = {s: _split(s, parts[s], spec, samples) for s in SPLITS if s in parts}
     wanted = [m for m in order if m in widths and (m in normalise if normalise is not None else m != "text")]
     normalisation = {m: fit(splits["train"].sequences[m]) for m in wanted} if "train" in splits else {}

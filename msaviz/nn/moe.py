@@ -12,6 +12,7 @@ from einops import rearrange, repeat
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from msaviz.nn.dropout import Dropout
 from msaviz.nn.encoders import Encoded
 from msaviz.nn.routers import Kind, Router, chosen
 from msaviz.types import JOINT, Routing
@@ -30,7 +31,7 @@ class Experts(nn.Module):
     def __init__(self, count: int, dim: int, hidden: int, out: int | None = None, dropout: float = 0.0):
         super().__init__()
         out = dim if out is None else out
-        self.count, self.dropout = count, nn.Dropout(dropout)
+        self.count, self.dropout = count, Dropout(dropout)
         self.up = nn.Parameter(torch.empty(count, hidden, dim).uniform_(-1, 1) / math.sqrt(dim))
         self.up_bias = nn.Parameter(torch.empty(count, hidden).uniform_(-1, 1) / math.sqrt(dim))
         self.down = nn.Parameter(torch.empty(count, hidden, out).uniform_(-1, 1) / math.sqrt(hidden))
@@ -42,14 +43,14 @@ class Experts(nn.Module):
         """Sum over active experts of gates[:, e] * expert_e(x). `active` None means all."""
         if dispatch not in ("auto", "dense", "padded", "sorted"):
             raise ValueError(f"no dispatch is called {dispatch!r}; these exist: auto, dense, padded, sorted")
-        if active is None:
-            active = torch.ones_like(gates, dtype=torch.bool)
-            dispatch = "dense" if dispatch == "auto" else dispatch
-        if dispatch == "dense" or (dispatch == "auto" and len(x) <= DENSE_TOKENS):
+        if active is None and dispatch in ("auto", "dense"):
+            return self._dense(x, gates)
+        active = torch.ones_like(gates, dtype=torch.bool) if active is None else active
+        if dispatch == "dense" or (dispatch == "auto" and self._spare(active) <= DENSE_PRODUCTS):
             return self._dense(x, gates * active)
         plan = _Plan(active)
         if dispatch == "auto":
-            dispatch = "padded" if len(x) <= PADDED_TOKENS and plan.busiest * self.count <= 2 * plan.pairs else "sorted"
+            dispatch = "padded" if plan.pairs <= PADDED_PAIRS and plan.busiest * self.count <= 2 * plan.pairs else "sorted"
         read = x.index_select(0, plan.rows)
         wrote = self._padded(read, plan) if dispatch == "padded" else self._sorted(read, plan)
         return plan.sum(wrote * gates[plan.rows, plan.experts][:, None], len(x))
@@ -58,6 +59,10 @@ class Experts(nn.Module):
         """Every expert's own answer, ungated."""
         hidden = self._hidden(torch.einsum("nd,ehd->enh", x, self.up) + self.up_bias[:, None])
         return rearrange(torch.baddbmm(self.down_bias[:, None], hidden, self.down), "e n o -> n e o")
+
+    def _spare(self, active: Tensor) -> int:
+        """Multiplications by the first layer that the dense dispatch would do for nothing."""
+        return (active.numel() - int(active.sum())) * self.up[0].numel()
 
     def _hidden(self, x: Tensor) -> Tensor:
         return self.dropout(F.gelu(x))
@@ -81,8 +86,11 @@ class Experts(nn.Module):
         return torch.cat([torch.addmm(d, self._hidden(F.linear(part, a, b)), c) for part, (a, b, c, d) in parts])
 
 
-DENSE_TOKENS = 128
-PADDED_TOKENS = 2500
+DENSE_PRODUCTS = 3_000_000
+"""Wasted multiplications up to which `dense` wins: about 40 tokens of width 128 and hidden 128 over 8 experts, top-2."""
+
+PADDED_PAIRS = 1024
+"""(token, expert) pairs up to which one padded product beats a product an expert (`tests/benchmarks/bench_moe.py`)."""
 
 
 class _Plan:

@@ -23,7 +23,7 @@ from msaviz.data.missing import RandomFrames, corrupt
 from msaviz.files import atomic, write_text
 from msaviz.training.checkpoint import read_checkpoint, write_checkpoint
 from msaviz.training.experiment import Experiment
-from msaviz.training.metrics import classification_metrics, regression_metrics
+from msaviz.training.metrics import metrics
 from msaviz.training.optimization import choose_device, join_processes, make_optimizer
 from msaviz.training.run import HISTORY, Run
 from msaviz.training.system import System, build
@@ -158,9 +158,9 @@ class Trainer:
         """Log the metrics of the validation split at fixed masks; return the score (lower is better)."""
         scores = []
         for rate in self.options.validation_rates:
-            metrics = self.measure("valid", rate)
-            self._log("valid", {f"{name}@{rate:g}": value for name, value in metrics.items()})
-            scores.append(metrics["mae"] if "mae" in metrics else 1 - metrics["weighted_f1"])
+            found = self.measure("valid", rate)
+            self._log("valid", {f"{name}@{rate:g}": value for name, value in found.items()})
+            scores.append(found["mae"] if "mae" in found else 1 - found["weighted_f1"])
         score = float(np.mean(scores))
         self._log("valid", {"score": score})
         if self.options.log_test and "test" in self.dataset.splits:
@@ -181,11 +181,8 @@ class Trainer:
         return example[order], label[order], prediction[order]
 
     def measure(self, split: str, rate: float) -> dict[str, float]:
-        task = self.dataset.spec.task
         _, label, prediction = self.predict(split, rate)
-        if task.kind == "classes":
-            return classification_metrics(prediction, label)
-        return regression_metrics(prediction, label, low=task.low, high=task.high)
+        return metrics(prediction, label, self.dataset.spec.task)
 
     def _log(self, split: str, values: dict[str, float]) -> None:
         shared = {"step": self.state.step, "epoch": self.state.epoch, "split": split, "domain": "all"}

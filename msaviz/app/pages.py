@@ -1,0 +1,122 @@
+"""Which questions does a report ask of a run, in what order, and what is each asked of?
+
+A page is a table with its view. `CHAPTERS` sets the order and the options of the pages that come with the package; a
+view that is named nowhere there (a plug-in's) follows in a chapter of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from msaviz.app.results import measured
+from msaviz.catalog import TABLES, VIEWS
+from msaviz.data.missing import RandomFrames
+from msaviz.interpret.table import Table
+from msaviz.interpret.trace import Trace
+from msaviz.training.run import Run
+from msaviz.viz.view import View
+
+RATES = (0.0, 0.2, 0.4, 0.6, 0.8)
+"""Missing rates at which a `swept` page looks at the model."""
+LIMIT = 2000
+"""Utterances of a split that the pages look at, at most."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A view and its table. `ask`, `draw`: their options. A `swept` page's table is asked of {missing rate: trace}."""
+
+    name: str
+    ask: Mapping[str, Any] = field(default_factory=dict)
+    draw: Mapping[str, Any] = field(default_factory=dict)
+    heading: str = ""
+    swept: bool = False
+
+    @property
+    def view(self) -> View:
+        return VIEWS[self.name]
+
+    @property
+    def table(self) -> Table:
+        return TABLES[self.view.table]
+
+    @property
+    def title(self) -> str:
+        return self.heading or self.view.title
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """Pages on one theme; `question` is what they answer together."""
+
+    title: str
+    question: str
+    pages: tuple[Page, ...]
+
+
+CHAPTERS = (
+    Chapter("Missing input", "How does each model bear missing input?", (Page("missing_curve"), Page("missing_summary"), Page("subset_scores"))),
+    Chapter("Training", "Did it learn, and from which loss terms?", (Page("learning_curves"),)),
+    Chapter("Predictions", "Where is it right, and for whom is it wrong?", (Page("prediction_scatter"), Page("error_by_group"))),
+    Chapter(
+        "Experts",
+        "Which expert does what, and what do the routers know?",
+        (
+            Page("expert_usage", ask={"by": ("all", "domain")}, heading="Expert usage by modality and domain"),
+            Page("expert_usage", ask={"by": "label"}, heading="Expert usage by label"),
+            Page("expert_time"),
+            Page("router_health"),
+        ),
+    ),
+    Chapter("Fusion", "What does the prediction rest on?", (Page("fusion_importance"), Page("fusion_importance", swept=True, heading="Importance against the missing rate"))),
+    Chapter(
+        "Spaces",
+        "Are shared and private representations what their names say?",
+        (Page("space_overlap"), Page("principal_angles"), Page("leakage"), Page("representation_map")),
+    ),
+)
+REST = "More", "What else do the installed views show?"
+
+
+def chapters(of: str) -> Iterator[Chapter]:
+    """The chapters whose tables are asked of "trace", "sweep" or "history", in order; empty ones are left out."""
+    planned = {page.name for chapter in CHAPTERS for page in chapter.pages}
+    rest = Chapter(*REST, tuple(Page(name) for name in VIEWS if name not in planned))
+    for chapter in (*CHAPTERS, rest):
+        pages = tuple(page for page in chapter.pages if page.table.of == of)
+        if pages:
+            yield Chapter(chapter.title, chapter.question, pages)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What the pages about one run are asked of; each thing is computed when first asked for, and once."""
+
+    run: Run
+    split: str = "test"
+    limit: int = LIMIT
+
+    @cached_property
+    def trace(self) -> Trace:
+        return self.run.observe(self.split, limit=self.limit)
+
+    @cached_property
+    def traces(self) -> dict[float, Trace]:
+        """Missing rate -> what the model does there."""
+        rest = {rate: self.run.observe(self.split, missingness=RandomFrames(rate=rate), limit=self.limit) for rate in RATES[1:]}
+        return {RATES[0]: self.trace, **rest}
+
+    def answer(self, page: Page) -> pd.DataFrame:
+        """The page's table about this run."""
+        subject = self.run.history() if page.table.of == "history" else self.traces if page.swept else self.trace
+        return page.table(subject, **page.ask)
+
+
+def answer_sweep(page: Page, sweep: pd.DataFrame) -> pd.DataFrame:
+    """The page's table about the protocols' frames of all runs."""
+    return page.table(measured(sweep), **page.ask)

