@@ -6,7 +6,7 @@ Every noun here is a frozen value. Nothing here computes more than a check or a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -138,6 +138,24 @@ class Batch:
             function(self.example),
             self.complete and self.complete.map(function),
             each(self.dropped),
+        )
+
+    @staticmethod
+    def join(batches: Sequence[Batch]) -> Batch:
+        """Batches of equal time axes, one after the other."""
+
+        def each(parts: list[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+            return {k: torch.cat([part[k] for part in parts]) for k in parts[0]}
+
+        complete = [b.complete for b in batches if b.complete is not None]
+        return Batch(
+            each([b.x for b in batches]),
+            each([b.mask for b in batches]),
+            each([b.labels for b in batches]),
+            torch.cat([b.domain for b in batches]),
+            torch.cat([b.example for b in batches]),
+            Batch.join(complete) if complete else None,
+            each([b.dropped for b in batches]),
         )
 
     def to(self, device: torch.device | str) -> Batch:

@@ -11,6 +11,10 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+UNSAFE = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
+"""What may end a script element or a line, as JSON writes it."""
+TITLE = 32
+"""Pixels that a figure's own title takes."""
 ROWS = 200
 """Rows of a page's table that are shown; the CSV holds all."""
 
@@ -23,7 +27,7 @@ def text(value: Any) -> str:
 def embedded(value: Any) -> str:
     """JSON inside a script element: nothing in it can end the element."""
     raw = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return raw.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    return raw.translate(UNSAFE)
 
 
 def number(value: Any) -> str:
@@ -78,18 +82,19 @@ def note(message: str) -> str:
 def figure_json(figure: go.Figure) -> str:
     """The figure without its template and title: the page has its own title, and dresses all figures in one template."""
     tree = json.loads(figure.to_json())
-    tree["layout"].pop("template", None)
-    tree["layout"].pop("title", None)
+    layout = tree["layout"]
+    layout.pop("template", None)
+    if layout.pop("title", None) and layout.get("height"):
+        top = layout.setdefault("margin", {}).get("t", 60)  # the room of the title goes too
+        layout["margin"]["t"], layout["height"] = top - TITLE, layout["height"] - TITLE
     return json.dumps(tree, separators=(",", ":"), ensure_ascii=False)
 
 
-def page(
-    key: str, title: str, figure: go.Figure, *, reading: str, explain: str, frame: pd.DataFrame, stamp: str = ""
-) -> str:
+def page(key: str, title: str, figure: go.Figure, frame: pd.DataFrame, *, reading: str, explain: str, stamp: str = "") -> str:
     """A figure, what it shows in one sentence, how to read it, and its numbers to see and to take away."""
     csv = frame.to_csv(index=False, float_format="%.6g")
     data = f'{{"figure":{figure_json(figure)},"csv":{json.dumps(csv, ensure_ascii=False)}}}'
-    height = int(figure.layout.height or 450)
+    height = int(figure.layout.height or 450) - TITLE
     more = f" (the first {ROWS} of {len(frame):,} rows; the CSV holds all)" if len(frame) > ROWS else f" ({len(frame)} rows)"
     rows = details(f"The numbers{more}", f'<div class="tall">{table(frame)}</div>', "data") if len(frame) else ""
     button = f'<button type="button" data-csv="{key}-data" data-name="{text(key)}.csv">Download CSV</button>' if len(frame) else ""

@@ -15,12 +15,10 @@ from msaviz.options import read_value
 
 if TYPE_CHECKING:
     import pandas as pd
+    import plotly.graph_objects as go
 
     from msaviz.training.run import Run
     from msaviz.viz.view import View
-
-CONFIG = {"showSendToCloud": False, "displaylogo": False, "responsive": True}
-"""Plotly's configuration everywhere: no button that uploads a chart."""
 
 
 class NotebookError(ValueError):
@@ -144,6 +142,15 @@ def open_or_train(path: str | Path = "", *, model: str = "derl", data: str = "sy
 
 def show(view: View, frame: pd.DataFrame, **options: Any) -> None:
     """Draw `frame` in the notebook and say under it in one sentence what the picture shows."""
+    from msaviz.viz.theme import CONFIG
+
     view(frame, **options).show(config=CONFIG)
     if not frame.empty:
         print(view.read(frame))
+
+
+def display(figure: go.Figure, title: str) -> None:
+    """Show a figure of your own in the house style."""
+    from msaviz.viz.theme import CONFIG, styled
+
+    styled(figure, title=title).show(config=CONFIG)

@@ -6,7 +6,7 @@ view that is named nowhere there (a plug-in's) follows in a chapter of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -29,11 +29,15 @@ LIMIT = 2000
 
 @dataclass(frozen=True)
 class Page:
-    """A view and its table. `ask`, `draw`: their options. A `swept` page's table is asked of {missing rate: trace}."""
+    """A view and its table. `ask`, `draw`: their options; `keep`: which rows of the answer to show.
+
+    The table of a `swept` page is asked of {missing rate: trace}.
+    """
 
     name: str
     ask: Mapping[str, Any] = field(default_factory=dict)
     draw: Mapping[str, Any] = field(default_factory=dict)
+    keep: Callable[[pd.DataFrame], pd.Series] | None = None
     heading: str = ""
     swept: bool = False
 
@@ -49,6 +53,11 @@ class Page:
     def title(self) -> str:
         return self.heading or self.view.title
 
+    def answer(self, subject: Any) -> pd.DataFrame:
+        """The rows of the table that the page shows."""
+        frame = self.table(subject, **self.ask)
+        return frame if self.keep is None or frame.empty else frame[self.keep(frame)].reset_index(drop=True)
+
 
 @dataclass(frozen=True)
 class Chapter:
@@ -59,9 +68,29 @@ class Chapter:
     pages: tuple[Page, ...]
 
 
+def _losses(frame: pd.DataFrame) -> pd.Series:
+    return frame["kind"] != "metric"
+
+
+def _selecting(frame: pd.DataFrame) -> pd.Series:
+    """The scores that choose the checkpoint; the other metrics are logged beside them at every rate."""
+    return (frame["kind"] == "metric") & frame["metric"].str.split("@").str[0].isin(["score", "mae", "weighted_f1"])
+
+
 CHAPTERS = (
-    Chapter("Missing input", "How does each model bear missing input?", (Page("missing_curve"), Page("missing_summary"), Page("subset_scores"))),
-    Chapter("Training", "Did it learn, and from which loss terms?", (Page("learning_curves"),)),
+    Chapter(
+        "Missing input",
+        "How does each model bear missing input?",
+        (Page("missing_curve"), Page("missing_summary"), Page("subset_scores")),
+    ),
+    Chapter(
+        "Training",
+        "Did it learn, and from which loss terms?",
+        (
+            Page("learning_curves", keep=_losses, heading="Loss terms"),
+            Page("learning_curves", keep=_selecting, heading="Scores that choose the checkpoint"),
+        ),
+    ),
     Chapter("Predictions", "Where is it right, and for whom is it wrong?", (Page("prediction_scatter"), Page("error_by_group"))),
     Chapter(
         "Experts",
@@ -73,7 +102,11 @@ CHAPTERS = (
             Page("router_health"),
         ),
     ),
-    Chapter("Fusion", "What does the prediction rest on?", (Page("fusion_importance"), Page("fusion_importance", swept=True, heading="Importance against the missing rate"))),
+    Chapter(
+        "Fusion",
+        "What does the prediction rest on?",
+        (Page("fusion_importance"), Page("fusion_importance", swept=True, heading="Importance against the missing rate")),
+    ),
     Chapter(
         "Spaces",
         "Are shared and private representations what their names say?",
@@ -114,9 +147,9 @@ class Subject:
     def answer(self, page: Page) -> pd.DataFrame:
         """The page's table about this run."""
         subject = self.run.history() if page.table.of == "history" else self.traces if page.swept else self.trace
-        return page.table(subject, **page.ask)
+        return page.answer(subject)
 
 
 def answer_sweep(page: Page, sweep: pd.DataFrame) -> pd.DataFrame:
     """The page's table about the protocols' frames of all runs."""
-    return page.table(measured(sweep), **page.ask)
+    return page.answer(measured(sweep))

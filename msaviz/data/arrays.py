@@ -66,10 +66,8 @@ def from_arrays(
             [joined[i] for i in rows] if joined else (),
             [str(domain[i]) for i in rows] if domain is not None else None,
         )
-    unknown = {m: 0 for m in vocabularies} | dict(unknown or {})
-    return assemble(
-        name, parts, kinds, vocabularies=vocabularies, unknown=unknown, contextual=contextual, normalise=normalise, traps=traps
-    )
+    unknown = dict.fromkeys(vocabularies, 0) | dict(unknown or {})
+    return assemble(name, parts, kinds, vocabularies=vocabularies, unknown=unknown, contextual=contextual, normalise=normalise, traps=traps)
 
 
 def sequence(modality: str, value: Any, rows: int, lengths: Any = None) -> Ragged:
@@ -170,7 +168,7 @@ def _rows(splits: Any, ids: Sequence[str]) -> dict[str, np.ndarray]:
         found = {str(k): np.flatnonzero(names == k) for k in np.unique(names)}
     if strange := [k for k in found if k not in SPLITS]:
         raise ValueError(f"splits: expected {', '.join(SPLITS)} (or val, dev); got {strange}")
-    outside = {k: [int(r) for r in v if not 0 <= r < len(ids)][:3] for k, v in found.items()}
-    if any(outside.values()):
-        raise ValueError(f"splits: expected row numbers 0 to {len(ids) - 1}; got {({k: v for k, v in outside.items() if v})}")
+    for name, rows in found.items():
+        if outside := [int(r) for r in rows if not 0 <= r < len(ids)][:3]:
+            raise ValueError(f"splits: expected row numbers 0 to {len(ids) - 1}; {name} has {outside}")
     return {k: found[k] for k in SPLITS if k in found}

@@ -102,7 +102,7 @@ def _widths(name: str, parts: Mapping[str, Part], vocabularies: Mapping[str, int
             if (sequence.values.ndim == 1) != (m in vocabularies):
                 raise ValueError(f"{name}: {m!r} in {split} must be frames [s w], or ids [s] with a vocabulary size")
             ids = sequence.values
-            if m in vocabularies and len(ids) and not (0 <= ids.min() and ids.max() < vocabularies[m]):
+            if m in vocabularies and len(ids) and not (ids.min() >= 0 and ids.max() < vocabularies[m]):
                 raise ValueError(f"{name}: {m!r} in {split} holds ids {ids.min()} to {ids.max()}; its vocabulary has {vocabularies[m]}")
     if not samples:
         raise ValueError(f"{name}: no modality at all; give at least one sequence")

@@ -67,7 +67,7 @@ class Split:
     def batch(self, rows: Sequence[int] | np.ndarray) -> Batch:
         """These rows as tensors, padded to the longest of them; `example` holds the row numbers."""
         rows = np.atleast_1d(np.asarray(rows, dtype=np.int64))
-        if len(rows) and not (0 <= rows.min() and rows.max() < len(self)):
+        if len(rows) and not (rows.min() >= 0 and rows.max() < len(self)):
             raise ValueError(f"split {self.name!r} has rows 0 to {len(self) - 1}; asked for {rows.min()} to {rows.max()}")
         x, mask = {}, {}
         for m, sequence in self.sequences.items():
@@ -214,6 +214,19 @@ class Dataset:
         """A dataset from your own arrays, any modality names and widths; see `msaviz.data.arrays.from_arrays`."""
         from msaviz.data.arrays import from_arrays  # it builds a Dataset, so it imports this file
 
-        given = dict(lengths=lengths, domain=domain, splits=splits, ids=ids, texts=texts, tokens=tokens, tasks=tasks)
-        more = dict(vocabularies=vocabularies, unknown=unknown, contextual=contextual, normalise=normalise, name=name)
-        return from_arrays(modalities, y, **given, **more)
+        return from_arrays(
+            modalities,
+            y,
+            lengths=lengths,
+            domain=domain,
+            splits=splits,
+            ids=ids,
+            texts=texts,
+            tokens=tokens,
+            tasks=tasks,
+            vocabularies=vocabularies,
+            unknown=unknown,
+            contextual=contextual,
+            normalise=normalise,
+            name=name,
+        )

@@ -138,7 +138,7 @@ class Synthetic:
 
     def load(self, options: Config | None = None) -> Dataset:
         """The dataset of these options: train, valid and test of 70, 15 and 15%."""
-        config = options or Config()
+        config = options or Config()  # pyright: ignore[reportCallIssue]
         generator = np.random.default_rng([VERSION, config.seed])
         facts = _facts(config, generator)
         parts: dict[str, Part] = {}

@@ -223,18 +223,19 @@ def _array(data: Any, dtype: np.dtype, shape: Any, order: str, inner: Callable[[
     shape = tuple(int(n) for n in shape)
     if min(shape, default=0) < 0:
         raise ValueError(f"an array of shape {shape}")
+    layout: Any = "F" if order == "F" else "C"
     if dtype.hasobject:
         if not isinstance(data, list) or len(data) != math.prod(shape):
             raise ValueError("an object array whose content does not fit its shape")
         flat = np.empty(len(data), object)
         for i, item in enumerate(data):  # element by element: numpy would try to unfold sequences
             flat[i] = inner(item)
-        return flat.reshape(shape, order=order)
+        return flat.reshape(shape, order=layout)
     if isinstance(data, str):
         data = data.encode("latin-1")
     if not isinstance(data, (bytes, bytearray)) or len(data) != dtype.itemsize * math.prod(shape):
         raise ValueError(f"an array of shape {shape} and dtype {dtype} whose content has another size")
     if not dtype.itemsize or not len(data):
         return np.zeros(shape, dtype)
-    array = np.frombuffer(data, dtype).reshape(shape, order=order)
+    array = np.frombuffer(data, dtype).reshape(shape, order=layout)
     return np.char.decode(array, "latin-1") if dtype.kind == "S" else array

@@ -1,7 +1,8 @@
 """For whom is the model wrong: by domain and by label?
 
-Metrics `mae`, `bias` (mean of prediction - label; both in units of the label) and `correlation`, or `accuracy` for classes. `low`, `high`: 95 %
-bootstrap interval over utterances. `floor` is what one constant for the whole split reaches in that group: its median label, or its commonest class.
+Metrics `mae`, `bias` (mean of prediction - label; both in units of the label) and `correlation`, or `accuracy` for classes.
+`low`, `high`: 95 % bootstrap interval over utterances. `floor` is what one constant for the whole split reaches in that group:
+its median label, or its commonest class.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def answer(trace: Trace, *, resamples: int = 300, seed: int = 0) -> pd.DataFrame
     examples = trace.examples
     classes = trace.spec.task.kind == "classes"
     label, prediction = (examples[name].to_numpy(dtype=np.float64) for name in ("label", "prediction"))
-    known = np.isfinite(label) & np.isfinite(prediction) & (~classes | (label >= 0))
+    known = np.isfinite(label) & np.isfinite(prediction) & ((label >= 0) | (not classes))
     if not known.any():
         return pd.DataFrame()
     constant = np.bincount(label[known].astype(int)).argmax() if classes else np.median(label[known])

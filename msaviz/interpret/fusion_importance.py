@@ -47,7 +47,9 @@ def _importance(trace: Trace) -> pd.DataFrame:
     variance = (member.T @ importance**2 / size - mean**2).clip(0)
     with np.errstate(invalid="ignore", divide="ignore"):
         error = np.where(size > 1, np.sqrt(variance / (size - 1)), np.nan)
-    frame = long({"domain": kept, "expert": names}, value=mean, standard_error=error, examples=np.broadcast_to(size.astype(int), mean.shape))
+    frame = long(
+        {"domain": kept, "expert": names}, value=mean, standard_error=error, examples=np.broadcast_to(size.astype(int), mean.shape)
+    )
     last = frame["expert"].str.rpartition("/")[2]
     return frame.assign(modality=last.where(last.isin(list(trace.spec.modalities)), JOINT), floor=1 / len(names))
 

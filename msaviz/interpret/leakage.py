@@ -64,26 +64,30 @@ def _modality(trace: Trace, space: str, rows: np.ndarray, **fits: int) -> Iterat
 def _number(x: np.ndarray, y: np.ndarray, group: np.ndarray, *, folds: int, permutations: int, seed: int) -> Iterator[Row]:
     """Ridge, penalty chosen inside the training folds; the permuted targets are further columns of the same solve."""
     from sklearn.linear_model import RidgeCV
-    from sklearn.model_selection import KFold
 
     if len(y) < 4 * folds or y.std() < 1e-9:
         return
     generator = np.random.default_rng(seed)
     targets = np.column_stack([y, *(generator.permutation(y) for _ in range(permutations))]).astype(np.float64)
     guess = np.zeros_like(targets)
-    for train, test in KFold(folds, shuffle=True, random_state=seed).split(x):
-        inputs, outputs = _standardised(x[train], x[test])
-        guess[test] = RidgeCV(ALPHAS, alpha_per_target=True).fit(inputs, targets[train]).predict(outputs)
+    fold = folded(group, np.zeros(len(y)), folds, generator)
+    for test in (fold == i for i in range(folds)):
+        inputs, outputs = _standardised(x[~test], x[test])
+        guess[test] = RidgeCV(ALPHAS, alpha_per_target=True).fit(inputs, targets[~test]).predict(outputs)
     one, weights = np.ones((1, len(y))), resample.resamples(group, seed=seed)
-    for name, score in (("r2", resample.explained), ("correlation", resample.correlation)):
+    truth = targets[:, 0]
+    scores = {
+        "r2": (resample.explained, partial(resample.explained, prediction=guess[:, 0], label=truth)),
+        "correlation": (resample.correlation, partial(resample.correlation, a=guess[:, 0], b=truth)),
+    }
+    for name, (score, of_label) in scores.items():
         null = np.array([score(one, guess[:, i], targets[:, i])[0] for i in range(1, permutations + 1)])
-        yield _row(name, partial(score, prediction=guess[:, 0], label=y) if name == "r2" else partial(score, a=guess[:, 0], b=y), weights, null)
+        yield _row(name, of_label, weights, null)
 
 
 def _classes(x: np.ndarray, y: np.ndarray, group: np.ndarray, *, folds: int, permutations: int, seed: int) -> Iterator[Row]:
     """Logistic regression with balanced classes; the floor permutes the truth against the held-out guesses (no refit)."""
     from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedGroupKFold
 
     values, sizes = np.unique(y, return_counts=True)
     keep = np.isin(y, values[sizes >= 2 * folds])
@@ -91,14 +95,26 @@ def _classes(x: np.ndarray, y: np.ndarray, group: np.ndarray, *, folds: int, per
     if len(np.unique(y)) < 2:
         return
     guess = np.zeros_like(y)
-    for train, test in StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(x, y, group):
-        inputs, outputs = _standardised(x[train], x[test])
+    generator = np.random.default_rng(seed)
+    fold = folded(group, y, folds, generator)
+    for test in (fold == i for i in range(folds)):
+        inputs, outputs = _standardised(x[~test], x[test])
         probe = LogisticRegression(C=0.1, class_weight="balanced", solver="newton-cholesky", max_iter=50, tol=1e-3)
-        guess[test] = probe.fit(inputs, y[train]).predict(outputs)
-    generator, one = np.random.default_rng(seed), np.ones((1, len(y)))
+        guess[test] = probe.fit(inputs, y[~test]).predict(outputs)
+    one = np.ones((1, len(y)))
     null = [resample.balanced_accuracy(one, guess, generator.permutation(y))[0] for _ in range(5 * permutations)]
     score = partial(resample.balanced_accuracy, prediction=guess, label=y)
     yield _row("balanced_accuracy", score, resample.resamples(group, seed=seed), np.array(null))
+
+
+def folded(group: np.ndarray, y: np.ndarray, folds: int, generator: np.random.Generator) -> np.ndarray:
+    """Int[n]: the fold in which each row is held out. Rows of one group share it; every class is spread evenly over the folds."""
+    names, member = np.unique(group, return_inverse=True)
+    pattern = np.bincount(member, weights=2.0**y)  # which classes a group holds
+    order = np.lexsort((generator.random(len(names)), pattern))
+    fold = np.empty(len(names), dtype=int)
+    fold[order] = np.arange(len(names)) % folds
+    return fold[member]
 
 
 def _row(metric: str, score: Callable[[np.ndarray], np.ndarray], weights: np.ndarray, null: np.ndarray) -> Row:

@@ -3,8 +3,8 @@
 * `entropy`: mean entropy of a token's gates, nats · `token_effective`: exp(entropy) / experts (1 = undecided).
 * `load_effective`: exp(entropy of the load) / experts (1 = all experts work alike) · `load_ratio`: busiest load / ideal load (1 is best).
 * `dead_experts`: how many carry less than a tenth of the ideal load.
-* `mutual_information_…`: between the expert and the modality, domain or label group, nats, plug-in; each utterance counts once. `floor` is the
-  95 % quantile of the same estimate after permuting the groups over the utterances: below it there is nothing to see.
+* `mutual_information_…`: between the expert and the modality, domain or label group, nats, plug-in; each utterance counts once.
+  `floor` is the 95 % quantile of the same estimate after permuting the groups over the utterances: below it there is nothing to see.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ DEAD = 0.1
 def answer(trace: Trace, *, permutations: int = 100, seed: int = 0, separate: Sequence[str] = ("private",)) -> pd.DataFrame:
     """Health of every router; for one used by several modalities, a row with modality "joint" says how well it knows the modality.
 
-    That row is left out for the routers in `separate`, whose modalities have experts of their own: the first expert of one is not that of another.
+    That row is left out for the routers in `separate`, whose modalities have experts of their own: number 0 of one is not number 0
+    of another.
     """
     rows = []
     everything = routed(trace)

@@ -66,7 +66,10 @@ def basis(x: np.ndarray, variance: float = 0.9) -> np.ndarray:
 
 
 def principal_cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Float[... min(k, l)]: cosines of the principal angles between two bases Float[... d k], Float[... d l], largest first (Björck & Golub 1973)."""
+    """Float[... min(k, l)]: cosines of the principal angles between two bases Float[... d k] and Float[... d l], largest first.
+
+    Björck & Golub 1973.
+    """
     return np.linalg.svd(np.swapaxes(a, -1, -2) @ b, compute_uv=False).clip(0, 1)
 
 

@@ -5,7 +5,7 @@
 * `angle_max`, `angle_mean`: largest and mean cosine of the principal angles between the subspaces that hold 90 % of the variance
 
 `floor` is the 95 % quantile by chance: rows paired at random (cosine, cka, hsic), random subspaces of the same sizes (angles).
-Cosine and angles compare directions and need equal widths; they are NaN otherwise. All lie in [0, 1] (debiased cka may fall a little below 0).
+Cosine and angles compare directions; for unequal widths they have no rows. All lie in [0, 1] (debiased cka may fall a little below 0).
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ COLUMNS = ("run", "split", "representation", "other", "metric", "value", "floor"
 METRICS = ("cosine", "cka", "hsic", "angle_max", "angle_mean")
 
 
-def answer(trace: Trace, *, debiased: bool = True, permutations: int = 20, limit: int = 1000, kernel: int = 400, seed: int = 0) -> pd.DataFrame:
+def answer(
+    trace: Trace, *, debiased: bool = True, permutations: int = 20, limit: int = 1000, kernel: int = 400, seed: int = 0
+) -> pd.DataFrame:
     """Overlap of each pair of shared and private representations, over the utterances that have both modalities.
 
     At most `limit` utterances are used (`kernel` of them for HSIC, whose cost grows with their square).

@@ -25,7 +25,7 @@ def joined(sweep: pd.DataFrame | Iterable[pd.DataFrame], protocol: str) -> pd.Da
 
 
 def _series(frame: pd.DataFrame) -> list[str]:
-    """The name that runs of one model share; runs whose seeds collide (two ablations of one model) are told apart by name, then one by one."""
+    """The name that runs of one model share; where seeds collide (two ablations of one model) names tell them apart, then each run."""
     runs = frame[["run", "model", "seed"]].drop_duplicates()
     names: dict[tuple, str] = {}
     for model, members in runs.groupby("model", sort=False):

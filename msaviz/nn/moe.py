@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -14,10 +13,10 @@ from torch import Tensor, nn
 
 from msaviz.nn.dropout import Dropout
 from msaviz.nn.encoders import Encoded
-from msaviz.nn.routers import Kind, Router, chosen
+from msaviz.nn.routers import Router, chosen
 from msaviz.types import JOINT, Routing
 
-Dispatch = Literal["auto", "dense", "padded", "sorted"]
+DISPATCHES = ("auto", "dense", "padded", "sorted")
 
 
 class Experts(nn.Module):
@@ -38,11 +37,11 @@ class Experts(nn.Module):
         self.down_bias = nn.Parameter(torch.empty(count, out).uniform_(-1, 1) / math.sqrt(hidden))
 
     def forward(
-        self, x: Float[Tensor, "n d"], gates: Float[Tensor, "n e"], active: Bool[Tensor, "n e"] | None = None, dispatch: Dispatch = "auto"
+        self, x: Float[Tensor, "n d"], gates: Float[Tensor, "n e"], active: Bool[Tensor, "n e"] | None = None, dispatch: str = "auto"
     ) -> Float[Tensor, "n out"]:
         """Sum over active experts of gates[:, e] * expert_e(x). `active` None means all."""
-        if dispatch not in ("auto", "dense", "padded", "sorted"):
-            raise ValueError(f"no dispatch is called {dispatch!r}; these exist: auto, dense, padded, sorted")
+        if dispatch not in DISPATCHES:
+            raise ValueError(f"no dispatch is called {dispatch!r}; these exist: {', '.join(DISPATCHES)}")
         if active is None and dispatch in ("auto", "dense"):
             return self._dense(x, gates)
         active = torch.ones_like(gates, dtype=torch.bool) if active is None else active
@@ -125,17 +124,17 @@ class Mixture(nn.Module):
         experts: int,
         hidden: int,
         *,
-        kind: Kind = "soft",
+        kind: str = "soft",
         k: int = 2,
         temperature: float = 1.0,
         context: int = 0,
         dropout: float = 0.0,
-        dispatch: Dispatch = "auto",
+        dispatch: str = "auto",
     ):
         super().__init__()
         self.router = Router(dim + context, experts, kind=kind, k=min(k, experts), temperature=temperature)
         self.experts = Experts(experts, dim, hidden, dropout=dropout)
-        self.dispatch: Dispatch = dispatch
+        self.dispatch = dispatch
 
     def forward(
         self,

@@ -6,8 +6,6 @@ with fewer than two such rows it returns a finite 0 that still belongs to the gr
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -48,7 +46,7 @@ def orthogonality_cosine(a: Rows, b: Rows, present: Present = None) -> Float[Ten
     return (_unit(a) * _unit(b)).sum(-1).square().mean()
 
 
-def hsic(a: Rows, b: Rows, present: Present = None, *, kernel: Literal["linear", "rbf"] = "rbf") -> Float[Tensor, ""]:
+def hsic(a: Rows, b: Rows, present: Present = None, *, kernel: str = "rbf") -> Float[Tensor, ""]:
     """tr(K H L H) / (n - 1)^2: 0 where a and b are independent (rbf) or uncorrelated (linear).
 
     Gretton et al. 2005, the biased estimate. The rbf kernel is exp(-|x - y|^2 / 2 s^2) with s^2 half the mean squared
@@ -63,6 +61,8 @@ def hsic(a: Rows, b: Rows, present: Present = None, *, kernel: Literal["linear",
 
 
 def _gram(x: Tensor, kernel: str) -> Tensor:
+    if kernel not in ("linear", "rbf"):
+        raise ValueError(f"no kernel is called {kernel!r}; these exist: linear, rbf")
     product = x @ x.T
     if kernel == "linear":
         return product
@@ -71,7 +71,9 @@ def _gram(x: Tensor, kernel: str) -> Tensor:
     return torch.exp(-distance / distance.detach().mean().clamp(min=1e-12))
 
 
-def cmd(a: Rows, b: Rows, present: Present = None, *, order: int = 5, present_b: Present = None) -> Float[Tensor, ""]:
+def cmd(
+    a: Rows, b: Float[Tensor, "m d"], present: Present = None, *, order: int = 5, present_b: Bool[Tensor, " m"] | None = None
+) -> Float[Tensor, ""]:
     """||E a - E b|| + sum over k = 2..order of ||E(a - E a)^k - E(b - E b)^k||: central moment discrepancy.
 
     Zellinger et al. 2017, for values in an interval of length 1 (MISA squashes its shared features by a sigmoid first).

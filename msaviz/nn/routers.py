@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-Kind = Literal["dense", "soft", "top_k", "noisy_top_k"]
+KINDS = ("dense", "soft", "top_k", "noisy_top_k")
 
 
 class Router(nn.Module):
@@ -23,10 +21,10 @@ class Router(nn.Module):
       only (Shazeer et al. 2017, eq. 3-5).
     """
 
-    def __init__(self, dim: int, experts: int, *, kind: Kind = "soft", k: int = 2, temperature: float = 1.0):
+    def __init__(self, dim: int, experts: int, *, kind: str = "soft", k: int = 2, temperature: float = 1.0):
         super().__init__()
-        if kind not in ("dense", "soft", "top_k", "noisy_top_k"):
-            raise ValueError(f"no router is called {kind!r}; these exist: dense, soft, top_k, noisy_top_k")
+        if kind not in KINDS:
+            raise ValueError(f"no router is called {kind!r}; these exist: {', '.join(KINDS)}")
         if not 1 <= k <= experts and kind.endswith("top_k"):
             raise ValueError(f"top-k needs k between 1 and the number of experts ({experts}), not {k}")
         self.kind, self.experts, self.temperature = kind, experts, temperature

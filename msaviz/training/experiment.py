@@ -29,6 +29,8 @@ class TextOptions(Options):
 
 class TrainOptions(Options):
     epochs: int = Field(20, ge=1)
+    views: int = Field(1, ge=1, le=4)
+    """Independent corruptions of each batch that are read side by side (the gradient is their mean)."""
     batch: int = searchable(32, low=8, high=256, ge=1)
     lr: float = searchable(1e-3, low=1e-5, high=1e-2, log=True, gt=0)
     text_lr: float = searchable(5e-5, low=1e-6, high=1e-3, log=True, gt=0)

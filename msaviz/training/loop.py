@@ -111,7 +111,9 @@ class Trainer:
         e, split = self.experiment, self.dataset.splits["train"]
         for batch_rows in split.order(self.options.batch, shuffle=True, seed=e.seed, epoch=self.state.epoch):
             rows = batch_rows[self.rank :: self.world] if len(batch_rows) >= self.world else batch_rows
-            yield corrupt(split.batch(rows), e.missing, seed=e.seed, epoch=self.state.epoch, unknown=self.dataset.unknown)
+            whole, views = split.batch(rows), self.options.views
+            draws = range(self.state.epoch * views, (self.state.epoch + 1) * views)
+            yield Batch.join([corrupt(whole, e.missing, seed=e.seed, epoch=draw, unknown=self.dataset.unknown) for draw in draws])
 
     def _train_epoch(self) -> None:
         o, sums, rows, waiting = self.options, {}, 0, 0

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
+from msaviz.viz import marks
 from msaviz.viz.grid import legend_below, panels
-from msaviz.viz.theme import colour, dash, note, short, symbol
+from msaviz.viz.theme import note
 from msaviz.viz.view import View
 from msaviz.viz.words import label, percent, sentence, unique
 
@@ -26,21 +27,8 @@ def draw(frame: pd.DataFrame, *, metric: str = "gate") -> go.Figure:
         part = frame[frame["panel"] == panel]
         for expert in unique(part["expert"]):
             line = part[part["expert"] == expert].sort_values("place")
-            i = int(expert)
-            figure.add_trace(
-                go.Scatter(
-                    x=short(line["place"]),
-                    y=short(line["value"]),
-                    name=f"expert {expert}",
-                    legendgroup=str(expert),
-                    showlegend=panel == names.iloc[0],
-                    mode="lines+markers",
-                    line={"color": colour(i), "dash": dash(i)},
-                    marker={"symbol": symbol(i), "size": 7},
-                    hovertemplate="%{x} %<br>share %{y:.3f}",
-                ),
-                **place,
-            )
+            first, hover = panel == names.iloc[0], "%{x} %<br>share %{y:.3f}"
+            marks.line(figure, line["place"], line["value"], f"expert {expert}", int(expert), place, first, hovertemplate=hover)
         figure.update_xaxes(title_text="time in the utterance [%]", range=[0, 100], dtick=25, **place)
         figure.update_yaxes(rangemode="tozero", title_text="mean gate" if place["col"] == 1 and metric == "gate" else None, **place)
     return legend_below(figure)
@@ -64,7 +52,15 @@ def read(frame: pd.DataFrame) -> str:
     spread = part.groupby(keys, sort=False)["value"].agg(["min", "max"])
     run, router, modality, expert = (spread["max"] - spread["min"]).idxmax()
     low, high = spread.loc[(run, router, modality, expert)]
-    return f"Expert {expert} of router “{router}” moves most over the utterance: for {modality} its weight lies between {percent(low)} and {percent(high)}."
+    span = f"between {percent(low)} and {percent(high)}"
+    return f"Expert {expert} of router “{router}” moves most over the utterance: for {modality} its weight lies {span}."
 
 
-VIEW = View("expert_usage", NEEDS, draw, read, TITLE, "Flat lines mean that the choice of expert does not depend on the time in the utterance; summary tokens are left out.")
+VIEW = View(
+    "expert_usage",
+    NEEDS,
+    draw,
+    read,
+    TITLE,
+    "Flat lines mean that the choice of expert does not depend on the time in the utterance; summary tokens are left out.",
+)

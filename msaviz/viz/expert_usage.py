@@ -39,7 +39,11 @@ def draw(frame: pd.DataFrame, *, by: str | None = None, metric: str = "gate") ->
         figure.add_trace(heat, **place)
         figure.update_xaxes(title_text="expert", type="category", showgrid=False, **place)
         figure.update_yaxes(autorange="reversed", type="category", showgrid=False, **place)
-    figure.update_coloraxes(cmin=0, cmax=max(0.5, float(frame["value"].max())), colorbar={"title": MEANING[metric].replace(" of", "<br>of"), "tickformat": ".1f"})
+    figure.update_coloraxes(
+        cmin=0,
+        cmax=max(0.5, float(frame["value"].max())),
+        colorbar={"title": MEANING[metric].replace(" of", "<br>of"), "tickformat": ".1f"},
+    )
     rows = max(place["row"] for place in places)
     figure.update_layout(height=max(figure.layout.height or 450, 140 + rows * (60 + 26 * deepest)))
     return figure
@@ -59,15 +63,19 @@ def _part(frame: pd.DataFrame, by: str | None, metric: str) -> pd.DataFrame:
 @sentence
 def read(frame: pd.DataFrame) -> str:
     part = _part(frame, None, "gate" if "gate" in set(frame["metric"]) else str(frame["metric"].iloc[0]))
-    best = part.loc[part["value"].idxmax()]
-    who = best["modality"] if best["group"] == "all" else f"{best['modality']}, {best['by']} “{best['group']}”"
-    peers = part[(part["router"] == best["router"]) & (part["modality"] == best["modality"]) & (part["run"] == best["run"])]
-    others = peers[(peers["expert"] == best["expert"]) & (peers["group"] != best["group"])]["value"]
-    uniform = 1 / max(1, peers["expert"].nunique())
-    contrast = f", against at most {percent(others.max())} in the other groups" if len(others) else ""
+    keys = ["run", "router", "modality", "expert"]
+    even = percent(1 / part["expert"].nunique())
+    if part["group"].nunique() == 1:
+        best = part.loc[part["value"].idxmax()]
+        who = f"{best['modality']} for expert {best['expert']} of router “{best['router']}”"
+        return f"The strongest preference is that of {who}: it gets {percent(best['value'])} of the weight (an even split would give {even})."
+    spread = part.groupby(keys, sort=False)["value"].agg(["min", "max"])
+    found = (spread["max"] - spread["min"]).idxmax()
+    rows = part.set_index(keys).sort_index().loc[[found]].set_index("group")["value"]
+    _, router, modality, expert = found
     return (
-        f"The strongest preference is that of {who} for expert {best['expert']} of router “{best['router']}”: it gets {percent(best['value'])} of the "
-        f"weight{contrast} (an even split would give {percent(uniform)})."
+        f"By {part['by'].iloc[0]}, router “{router}” changes most for {modality}: expert {expert} gets {percent(rows.max())} of the weight for "
+        f"“{rows.idxmax()}” and {percent(rows.min())} for “{rows.idxmin()}” (an even split would give {even})."
     )
 
 
@@ -77,5 +85,6 @@ VIEW = View(
     draw,
     read,
     "Expert usage",
-    "Each row adds up to 1. Rows that look alike mean that the router does not tell these groups apart; an even row means that it does not choose.",
+    "Each row adds up to 1. Rows that look alike mean that the router does not tell these groups apart; an even row means that it does "
+    "not choose.",
 )

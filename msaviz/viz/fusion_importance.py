@@ -5,8 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
+from msaviz.viz import marks
 from msaviz.viz.grid import floor_line, legend_below, panels
-from msaviz.viz.theme import colour, dash, pattern, safe, safes, short, symbol
+from msaviz.viz.theme import colour, pattern, safe, safes, short
 from msaviz.viz.view import View
 from msaviz.viz.words import chosen, number, percent, sentence, unique
 
@@ -37,21 +38,8 @@ def draw(frame: pd.DataFrame, *, domain: str | None = None) -> go.Figure:
 def _lines(figure: go.Figure, part: pd.DataFrame, place: dict[str, int], legend: bool) -> None:
     for i, expert in enumerate(unique(part["expert"])):
         line = part[part["expert"] == expert].sort_values("rate")
-        figure.add_trace(
-            go.Scatter(
-                x=short(line["rate"]),
-                y=short(line["value"]),
-                error_y={"array": short(line["standard_error"].fillna(0)), "thickness": 1},
-                name=safe(expert),
-                legendgroup=safe(expert),
-                showlegend=legend,
-                mode="lines+markers",
-                line={"color": colour(i), "dash": dash(i)},
-                marker={"symbol": symbol(i), "size": 8},
-                hovertemplate="rate %{x}: %{y:.3f}",
-            ),
-            **place,
-        )
+        error = {"array": short(line["standard_error"].fillna(0)), "thickness": 1}
+        marks.line(figure, line["rate"], line["value"], expert, i, place, legend, error_y=error, hovertemplate="rate %{x:.1f}: %{y:.3f}")
     figure.update_xaxes(title_text="missing rate [share of steps]", **place)
 
 
@@ -82,13 +70,16 @@ def read(frame: pd.DataFrame) -> str:
     start = part[(part["rate"] == low) | part["rate"].isna()].set_index("expert")
     best, least = start["value"].idxmax(), start["value"].idxmin()
     where = f"At missing rate {number(low, 1)} the" if pd.notna(low) and low != high else "The"
+    error = number(100 * start.loc[best, "standard_error"], 1)
     text = (
-        f"{where} fusion relies most on “{best}” ({percent(start.loc[best, 'value'])} ± {number(100 * start.loc[best, 'standard_error'], 1)}) and least on "
+        f"{where} fusion relies most on “{best}” ({percent(start.loc[best, 'value'])}, standard error {error} points) and least on "
         f"“{least}” ({percent(start.loc[least, 'value'])}); an even split would give each {percent(start['floor'].iloc[0])}"
     )
     if pd.notna(low) and low != high:
         end = part[part["rate"] == high].set_index("expert")["value"]
-        text += f"; at rate {number(high, 1)} “{best}” has {percent(end[best])} and the largest is “{end.idxmax()}” with {percent(end.max())}"
+        text += (
+            f"; at rate {number(high, 1)} “{best}” has {percent(end[best])} and the largest is “{end.idxmax()}” with {percent(end.max())}"
+        )
     return f"{text}."
 
 
@@ -98,5 +89,6 @@ VIEW = View(
     draw,
     read,
     "Importance of each contributor in the fusion",
-    "Mean weight of each contributor, with one standard error over utterances; weights add up to 1 and are exactly 0 for an absent modality.",
+    "Mean weight of each contributor, with one standard error over utterances. Weights add up to 1 and are exactly 0 for an absent "
+    "modality.",
 )

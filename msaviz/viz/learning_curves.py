@@ -5,8 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
+from msaviz.viz import marks
 from msaviz.viz.grid import legend_below, panels
-from msaviz.viz.theme import colour, dash, safe, short, symbol
+from msaviz.viz.theme import safe
 from msaviz.viz.view import View
 from msaviz.viz.words import LOWER_IS_BETTER, axis, first_of, label, lower, name, number, sentence, unique
 
@@ -17,7 +18,9 @@ ORDER = {"total": 0, "term": 1, "metric": 2}
 def draw(frame: pd.DataFrame, *, kind: str | None = None) -> go.Figure:
     """A small panel for each loss term and metric (all, or those of one `kind`: total, term, metric); a line a run and split."""
     frame = _whole(frame if kind is None else frame[frame["kind"] == kind])
-    frame = frame.assign(line=label(frame, "run", "split"), panel=[_title(*pair) for pair in zip(frame["kind"], frame["metric"], strict=True)])
+    frame = frame.assign(
+        line=label(frame, "run", "split"), panel=[_title(*pair) for pair in zip(frame["kind"], frame["metric"], strict=True)]
+    )
     titles = unique(frame.sort_values("kind", key=lambda kinds: kinds.map(ORDER), kind="stable")["panel"])
     figure, places = panels(titles, columns=4 if len(titles) > 3 else 3, row_height=190)
     lines = unique(frame["line"])
@@ -27,21 +30,9 @@ def draw(frame: pd.DataFrame, *, kind: str | None = None) -> go.Figure:
             rows = part[part["line"] == line].sort_values("step")
             if rows.empty:
                 continue
-            few = len(rows) <= 30
-            figure.add_trace(
-                go.Scatter(
-                    x=short(rows["step"]),
-                    y=short(rows["value"]),
-                    mode="lines+markers" if few else "lines",
-                    name=safe(line),
-                    legendgroup=safe(line),
-                    showlegend=not any(trace.name == safe(line) for trace in figure.data),
-                    line={"color": colour(i), "dash": dash(i), "width": 1.8},
-                    marker={"symbol": symbol(i), "size": 5},
-                    hovertemplate="step %{x}: %{y:.4g}",
-                ),
-                **place,
-            )
+            named = any(trace.name == safe(line) for trace in figure.data)
+            mode = "lines+markers" if len(rows) <= 30 else "lines"
+            marks.line(figure, rows["step"], rows["value"], line, i, place, not named, mode=mode, hovertemplate="step %{x}: %{y:.4g}")
         bottom = places.index(place) + max(p["col"] for p in places) >= len(places)
         figure.update_xaxes(title_text="step" if bottom else None, nticks=4, **place)
         figure.update_yaxes(nticks=5, **place)
@@ -66,7 +57,8 @@ def read(frame: pd.DataFrame) -> str:
     total = frame[(frame["kind"] == "total") & (frame["split"] == "train")].sort_values("step")
     total = total[total["run"] == frame["run"].iloc[0]]
     if len(total):
-        text += f"; the training loss of “{total['run'].iloc[0]}” went from {number(total['value'].iloc[0])} to {number(total['value'].iloc[-1])}"
+        start, end = total["value"].iloc[0], total["value"].iloc[-1]
+        text += f"; the training loss of “{total['run'].iloc[0]}” went from {number(start)} to {number(end)}"
     held = frame[(frame["kind"] == "metric") & frame["split"].isin(["valid", "validation"])]
     if len(held):
         metric = str(first_of(unique(held["metric"]), (*LOWER_IS_BETTER, "accuracy")))
@@ -82,5 +74,6 @@ VIEW = View(
     draw,
     read,
     "Learning curves",
-    "Loss terms are shown without their weights. A validation line that turns up while training falls means overfitting; a term that never moves is not learned or not weighted.",
+    "Loss terms are shown without their weights. A validation line that turns up while training falls means overfitting; a term that never "
+    "moves is not learned or not weighted.",
 )

@@ -5,10 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from msaviz.viz import curves
-from msaviz.viz.grid import legend_below, panels
+from msaviz.viz import marks
+from msaviz.viz.grid import fit_rows, legend_below, panels
 from msaviz.viz.missing_curve import headline
-from msaviz.viz.theme import GREY, colour, safes, short, symbol
 from msaviz.viz.view import View
 from msaviz.viz.words import axis, lower, name, number, sentence, unique
 
@@ -18,46 +17,30 @@ SUMMARIES = {"mean": "mean over rates", "area": "normalised area"}
 
 def draw(frame: pd.DataFrame) -> go.Figure:
     """A panel for each headline metric: mean and area as dots with their 95 % interval over seeds, the constant as a grey tick."""
-    frame = frame.assign(line=curves.series(frame))
+    frame = frame.assign(line=marks.series(frame))
     metrics = headline(unique(frame["metric"]))
-    figure, places = panels([""] * len(metrics), columns=2)
+    figure, places = panels([""] * len(metrics), columns=2, shared_yaxes=True)
     for metric, place in zip(metrics, places, strict=True):
         first = place == places[0]
+        of_metric = frame[frame["metric"] == metric]
+        floor = of_metric.groupby("line", sort=False)["floor"].mean()
+        marks.ticks(figure, floor, floor.index, "constant predictor", place, first)
         for i, summary in enumerate(unique(frame["summary"])):
-            part = frame[(frame["metric"] == metric) & (frame["summary"] == summary)]
-            gap = [short((part[a] - part[b]).clip(lower=0).fillna(0)) for a, b in (("high", "value"), ("value", "low"))]
-            figure.add_trace(
-                go.Scatter(
-                    x=short(part["value"]),
-                    y=safes(part["line"]),
-                    mode="markers",
-                    name=SUMMARIES.get(summary, summary),
-                    legendgroup=summary,
-                    showlegend=first,
-                    error_x={"type": "data", "symmetric": False, "array": gap[0], "arrayminus": gap[1]},
-                    marker={"color": colour(i), "symbol": symbol(i), "size": 10},
-                    hovertemplate="%{y}: %{x:.3f}",
-                ),
-                **place,
-            )
-        part = frame[(frame["metric"] == metric) & (frame["summary"] == frame["summary"].iloc[0])]
-        ticks = {"symbol": "line-ns", "size": 18, "line": {"color": GREY, "width": 3}}
-        figure.add_trace(
-            go.Scatter(x=short(part["floor"]), y=safes(part["line"]), mode="markers", name="constant predictor", legendgroup="floor", showlegend=first, marker=ticks), **place
-        )
-        figure.update_xaxes(title_text=f"{axis(metric)} {'↓' if lower(metric) else '↑'}", **place)
+            rows = of_metric[of_metric["summary"] == summary]
+            marks.dots(figure, rows, rows["line"], SUMMARIES.get(summary, summary), i, place, first)
+        figure.update_xaxes(title_text=axis(metric, arrow=True), **place)
         figure.update_yaxes(type="category", autorange="reversed", **place)
-    figure.update_layout(margin_t=60, scattermode="group", height=max(450, 160 + 34 * frame["line"].nunique()))
-    return legend_below(figure)
+    return legend_below(fit_rows(figure, frame["line"].nunique()))
 
 
 @sentence
 def read(frame: pd.DataFrame) -> str:
     metric = headline(unique(frame["metric"]))[0]
-    part = frame.assign(line=curves.series(frame))
+    part = frame.assign(line=marks.series(frame))
     part = part[(part["metric"] == metric) & (part["summary"] == ("mean" if "mean" in set(part["summary"]) else part["summary"].iloc[0]))]
     part = part.sort_values("value", ascending=lower(metric), kind="stable")
-    said = [f"{row.line} {number(row.value)}" + (f" [{number(row.low)}, {number(row.high)}]" if pd.notna(row.low) else "") for row in part.itertuples()]
+    spans = [f" [{number(low)}, {number(high)}]" if pd.notna(low) else "" for low, high in zip(part["low"], part["high"], strict=True)]
+    said = [f"{line} {number(value)}{span}" for line, value, span in zip(part["line"], part["value"], spans, strict=True)]
     return f"Mean {name(metric)} over the missing rates, best first: {'; '.join(said)}; constant predictor {number(part['floor'].mean())}."
 
 
@@ -67,5 +50,6 @@ VIEW = View(
     draw,
     read,
     "Scores over all missing rates",
-    "Mean over the rates, and the area under the curve divided by its length (the two differ where the curve bends at its ends); intervals are over seeds.",
+    "Mean over the rates, and the area under the curve divided by its length (the two differ where the curve bends at its ends). "
+    "Intervals are over seeds.",
 )

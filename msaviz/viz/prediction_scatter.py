@@ -35,7 +35,14 @@ def _scatter(figure: go.Figure, part: pd.DataFrame, domains: list, place: dict[s
     low, high = float(part[["label", "prediction"]].min().min()), float(part[["label", "prediction"]].max().max())
     style = {"color": GREY, "dash": "dash", "width": 1.5}
     diagonal = go.Scatter(
-        x=short([low, high]), y=short([low, high]), mode="lines", line=style, name="prediction = label", legendgroup="=", showlegend=legend, hoverinfo="skip"
+        x=short([low, high]),
+        y=short([low, high]),
+        mode="lines",
+        line=style,
+        name="prediction = label",
+        legendgroup="=",
+        showlegend=legend,
+        hoverinfo="skip",
     )
     figure.add_trace(diagonal, **place)
     for i, domain in enumerate(domains):
@@ -63,9 +70,20 @@ def _confusion(figure: go.Figure, part: pd.DataFrame, place: dict[str, int]) -> 
     names = sorted(set(part["label_group"]) | set(part["prediction_group"]))
     counts = pd.crosstab(part["label_group"], part["prediction_group"]).reindex(index=names, columns=names, fill_value=0)
     shares = counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
-    text = [[f"{share:.2f}<br>({count})" for share, count in zip(*row, strict=True)] for row in zip(shares.to_numpy(), counts.to_numpy(), strict=True)]
+    text = [
+        [f"{share:.2f}<br>({count})" for share, count in zip(*row, strict=True)]
+        for row in zip(shares.to_numpy(), counts.to_numpy(), strict=True)
+    ]
     heat = go.Heatmap(
-        z=short(shares.to_numpy()), x=safes(names), y=safes(names), text=text, texttemplate="%{text}", coloraxis="coloraxis", xgap=2, ygap=2, hoverinfo="text"
+        z=short(shares.to_numpy()),
+        x=safes(names),
+        y=safes(names),
+        text=text,
+        texttemplate="%{text}",
+        coloraxis="coloraxis",
+        xgap=2,
+        ygap=2,
+        hoverinfo="text",
     )
     figure.add_trace(heat, **place)
     figure.update_xaxes(title_text="prediction", type="category", showgrid=False, **place)
@@ -91,15 +109,17 @@ def read(frame: pd.DataFrame) -> str:
         wrong = part[part["label_group"] != part["prediction_group"]]
         text = f"{percent(1 - len(wrong) / len(part))} of {len(part)} utterances are classified right"
         if len(wrong):
-            (truth, guess), count = wrong.groupby(["label_group", "prediction_group"]).size().pipe(lambda sizes: (sizes.idxmax(), sizes.max()))
+            (truth, guess), count = (
+                wrong.groupby(["label_group", "prediction_group"]).size().pipe(lambda sizes: (sizes.idxmax(), sizes.max()))
+            )
             text += f"; the commonest mistake is “{guess}” for “{truth}” ({count} times)"
         return f"{text}."
     label, prediction = part["label"].to_numpy(dtype=float), part["prediction"].to_numpy(dtype=float)
     varies = len(part) > 1 and label.std() > 0 and prediction.std() > 0
     correlation = np.corrcoef(label, prediction)[0, 1] if varies else float("nan")
     return (
-        f"Over {len(part)} utterances predictions correlate with labels at {number(correlation, 2)} and miss them by {number(np.abs(prediction - label).mean())} on average; "
-        f"their spread is {number(prediction.std(), 2)} against {number(label.std(), 2)} of the labels."
+        f"Over {len(part)} utterances predictions correlate with labels at {number(correlation, 2)} and miss them by "
+        f"{number(np.abs(prediction - label).mean())} on average; their spread is {number(prediction.std(), 2)} against {number(label.std(), 2)} of the labels."
     )
 
 

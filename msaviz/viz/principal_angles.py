@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
+from msaviz.viz import marks
 from msaviz.viz.grid import legend_below, panels
-from msaviz.viz.theme import GREY, colour, dash, safe, short, symbol
 from msaviz.viz.view import View
 from msaviz.viz.words import label, number, sentence, unique
 
@@ -22,27 +22,10 @@ def draw(frame: pd.DataFrame) -> go.Figure:
     for kind, place in zip(kinds, places, strict=True):
         part = frame[frame["kind"] == kind]
         chance = part.groupby("rank")["floor"].min()
-        hover = "direction %{x}: %{y:.0f}°"
-        figure.add_trace(
-            go.Scatter(
-                x=short(chance.index),
-                y=short(chance),
-                mode="lines",
-                name="chance (5 %)",
-                legendgroup="chance",
-                showlegend=place == places[0],
-                line={"color": GREY, "width": 4, "dash": "dot"},
-                hovertemplate=hover,
-            ),
-            **place,
-        )
+        marks.constant(figure, chance.index, chance, place, place == places[0], "chance (5 %)")
         for i, name in enumerate(unique(part["line"])):
             line = part[part["line"] == name].sort_values("rank")
-            marker = {"symbol": symbol(i), "size": 6}
-            style = {"color": colour(i), "dash": dash(i), "width": 1.6}
-            figure.add_trace(
-                go.Scatter(x=short(line["rank"]), y=short(line["value"]), mode="lines+markers", name=safe(name), line=style, marker=marker, hovertemplate=hover), **place
-            )
+            marks.line(figure, line["rank"], line["value"], name, i, place, True, hovertemplate="direction %{x}: %{y:.0f}°")
         figure.update_xaxes(title_text="direction [rank]", **place)
         figure.update_yaxes(range=[0, 92], dtick=30, title_text="principal angle [degrees]" if place["col"] == 1 else None, **place)
     return legend_below(figure, room=20 + 18 * (frame["line"].nunique() // 5))
@@ -74,5 +57,6 @@ VIEW = View(
     draw,
     read,
     "Principal angles between the subspaces",
-    "0° = a direction in common, 90° = orthogonal. Only angles below the grey line are closer than random subspaces of the same sizes would be.",
+    "0° = a direction in common, 90° = orthogonal. Only angles below the grey line are closer than random subspaces of the same sizes "
+    "would be.",
 )

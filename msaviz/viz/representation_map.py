@@ -56,7 +56,9 @@ def draw(frame: pd.DataFrame, *, colour_by: str | None = None) -> go.Figure:
 def _layers(part: pd.DataFrame, by: str, groups: list) -> list[tuple[int, str, pd.DataFrame, dict[str, Any]]]:
     """(number of the symbol, name, points, marker) of each layer of one panel."""
     if by in ("domain", "representation"):
-        return [(i, safe(group), part[part[by] == group], {"color": colour(i)}) for i, group in enumerate(groups) if (part[by] == group).any()]
+        return [
+            (i, safe(group), part[part[by] == group], {"color": colour(i)}) for i, group in enumerate(groups) if (part[by] == group).any()
+        ]
     values = part[by].astype(float)
     layers = []
     for i, (name, keep) in enumerate((("positive or zero", values >= 0), ("negative", values < 0))):
@@ -90,7 +92,8 @@ def read(frame: pd.DataFrame) -> str:
     text = f"Up to {count} utterances in {len(names)} representation{'s' * (len(names) > 1)}"
     if share.notna().any():
         best, worst = share.idxmax(), share.idxmin()
-        text += f"; the two axes hold {percent(share.max())} of the variance of “{best[1]}”" + (f" and {percent(share.min())} of “{worst[1]}”" if len(share) > 1 else "")
+        text += f"; the two axes hold {percent(share.max())} of the variance of “{best[1]}”"
+        text += f" and {percent(share.min())} of “{worst[1]}”" if len(share) > 1 else ""
     pull = {name: _pull(part) for name, part in frame.groupby("representation", sort=False)}
     known = {name: value for name, value in pull.items() if np.isfinite(value)}
     if known:
@@ -116,5 +119,6 @@ VIEW = View(
     draw,
     read,
     "Map of the representations",
-    "Each point is an utterance; the axes are directions without a unit (in brackets: the share of variance that a PCA map shows). Clusters of one domain mean that the space knows the domain.",
+    "Each point is an utterance; the axes are directions without a unit (in brackets: the share of variance that a PCA map shows). "
+    "Clusters of one domain mean that the space knows the domain.",
 )

@@ -29,8 +29,14 @@ def draw(frame: pd.DataFrame, *, metric: str | None = None) -> go.Figure:
         part = frame[(frame["run"] == run) & (frame["metric"] == metric)]
         both = pd.concat([part, part.rename(columns={"representation": "other", "other": "representation"})])
         names = unique(both["representation"])
-        value, floor = (both.pivot_table(index="representation", columns="other", values=name, dropna=False).reindex(index=names, columns=names) for name in ("value", "floor"))
-        text = [["" if pd.isna(v) else f"{v:.2f}{' ●' if v > f else ''}" for v, f in zip(*row, strict=True)] for row in zip(value.to_numpy(), floor.to_numpy(), strict=True)]
+        value, floor = (
+            both.pivot_table(index="representation", columns="other", values=name, dropna=False).reindex(index=names, columns=names)
+            for name in ("value", "floor")
+        )
+        text = [
+            ["" if pd.isna(v) else f"{v:.2f}{' ●' if v > f else ''}" for v, f in zip(*row, strict=True)]
+            for row in zip(value.to_numpy(), floor.to_numpy(), strict=True)
+        ]
         figure.add_trace(
             go.Heatmap(
                 z=short(value.to_numpy()),
@@ -43,7 +49,7 @@ def draw(frame: pd.DataFrame, *, metric: str | None = None) -> go.Figure:
                 xgap=2,
                 ygap=2,
                 hoverongaps=False,
-                hovertemplate=f"%{{y}} and %{{x}}<br>{MEANING.get(metric, '')} %{{z:.3f}}<br>chance (95 %) %{{customdata:.3f}}<extra></extra>",
+                hovertemplate="%{y} and %{x}<br>%{z:.3f}, chance (95 %) %{customdata:.3f}<extra></extra>",
             ),
             **place,
         )
@@ -69,8 +75,8 @@ def read(frame: pd.DataFrame) -> str:
     mixed = part[part["representation"].str.split("/").str[0] != part["other"].str.split("/").str[0]]
     apart = f"; shared against private is {number(mixed['value'].mean(), 2)} on average" if len(mixed) else ""
     return (
-        f"By {MEANING.get(metric, metric)}, “{top['representation']}” and “{top['other']}” overlap most ({number(top['value'], 2)}, chance {number(top['floor'], 2)})"
-        f"{apart}; {len(above)} of {len(part)} pairs exceed chance."
+        f"By {MEANING.get(metric, metric)}, “{top['representation']}” and “{top['other']}” overlap most ({number(top['value'], 2)}, "
+        f"chance {number(top['floor'], 2)}){apart}; {len(above)} of {len(part)} pairs exceed chance."
     )
 
 
@@ -80,5 +86,6 @@ VIEW = View(
     draw,
     read,
     "Overlap of shared and private spaces",
-    "0 = nothing in common, 1 = the same up to rotation. ● marks pairs beyond the 95 % quantile of chance. Well separated: dark among the shared, pale between shared and private.",
+    "0 = nothing in common, 1 = the same up to rotation. ● marks pairs beyond the 95 % quantile of chance. Well separated: dark among the "
+    "shared, pale between shared and private.",
 )

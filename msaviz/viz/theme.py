@@ -71,7 +71,15 @@ def template(theme: Theme = "light") -> go.layout.Template:
     """Fonts, grid and margins; every axis gives its labels the room that they need."""
     dark = theme == "dark"
     ink, ground, grid = ("#E8E8E8", "#111417", "#33393F") if dark else ("#222222", "#FFFFFF", "#E3E3E3")
-    axis = {"gridcolor": grid, "linecolor": GREY, "zerolinecolor": grid, "automargin": True, "showline": True, "ticks": "outside", "tickcolor": GREY}
+    axis = {
+        "gridcolor": grid,
+        "zerolinecolor": grid,
+        "linecolor": GREY,
+        "tickcolor": GREY,
+        "automargin": True,
+        "showline": True,
+        "ticks": "outside",
+    }
     return go.layout.Template(
         layout={
             "colorway": list(DARK_COLOURS if dark else COLOURS),

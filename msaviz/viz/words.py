@@ -44,9 +44,10 @@ def name(metric: str) -> str:
     return NAMES.get(metric, metric.replace("_", " "))
 
 
-def axis(metric: str) -> str:
-    """A metric with its unit, for an axis."""
-    return f"{name(metric)} [{UNITS[metric]}]" if metric in UNITS else name(metric)
+def axis(metric: str, *, arrow: bool = False) -> str:
+    """A metric with its unit, for an axis; with an arrow to where it is better."""
+    text = f"{name(metric)} [{UNITS[metric]}]" if metric in UNITS else name(metric)
+    return f"{text} {'↓' if lower(metric) else '↑'}" if arrow else text
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -65,10 +66,6 @@ def listed(words: Iterable[str]) -> str:
     """ "a", "a and b", "a, b and c"."""
     words = [str(word) for word in words]
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
-
-
-def better(metric: str) -> str:
-    return "lower is better" if lower(metric) else "higher is better"
 
 
 def lower(metric: str) -> bool:

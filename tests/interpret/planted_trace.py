@@ -72,10 +72,14 @@ def representations(label: torch.Tensor, factor: torch.Tensor, domain: torch.Ten
 
 def one_batch(keep, domain, label, there, lengths, spaces, task) -> tuple[Batch, Output]:
     step = torch.arange(STEPS)
-    mask = {m: step[None] < lengths[keep, None] for m in MODALITIES}
+    mask = dict.fromkeys(MODALITIES, step[None] < lengths[keep, None])
     mask["vision"] = mask["vision"] & there[keep, None]
     batch = Batch(
-        x={m: torch.zeros(len(keep), STEPS, 3) for m in MODALITIES}, mask=mask, labels={"sentiment": label[keep]}, domain=domain[keep], example=keep
+        x={m: torch.zeros(len(keep), STEPS, 3) for m in MODALITIES},
+        mask=mask,
+        labels={"sentiment": label[keep]},
+        domain=domain[keep],
+        example=keep,
     )
     time = torch.cat([torch.full((SUMMARIES,), -1), step])[None].expand(len(keep), -1)  # Int[b t]
     routing = {}
@@ -122,7 +126,9 @@ def plain(rows: int = 60) -> Trace:
 
 def sweep(*, models: tuple[str, ...] = ("derl", "early_fusion"), seeds: int = 5, protocol: str = "missing") -> pd.DataFrame:
     """MAE = start + slope * rate + (seed - 2) / 100, exactly; Acc-2 falls; the floor is 1.4 and .6."""
-    keys = [round(r / 10, 1) for r in range(10)] if protocol == "missing" else ["text", "audio", "vision", "text+audio", "text+audio+vision"]
+    keys = (
+        [round(r / 10, 1) for r in range(10)] if protocol == "missing" else ["text", "audio", "vision", "text+audio", "text+audio+vision"]
+    )
     rows = []
     for model, (start, slope) in zip(models, ((0.9, 0.4), (1.0, 0.5), (1.1, 0.3)), strict=False):
         for seed in range(seeds):
@@ -133,14 +139,22 @@ def sweep(*, models: tuple[str, ...] = ("derl", "early_fusion"), seeds: int = 5,
                 rows.append((*head, "mae", start + slope * r + (seed - 2) / 100, 1.4))
                 rows.append((*head, "acc2_negpos", 0.8 - 0.2 * r, 0.6))
                 rows.append((*head, "corr", 0.7 - 0.5 * r, 0.0))
-    return pd.DataFrame(rows, columns=["run", "model", "seed", "protocol", "split", "selection", "rate", "subset", "metric", "value", "floor"])
+    return pd.DataFrame(
+        rows, columns=["run", "model", "seed", "protocol", "split", "selection", "rate", "subset", "metric", "value", "floor"]
+    )
 
 
 def history(steps: int = 600, run: str = "derl-0") -> pd.DataFrame:
     """Loss terms a step that fall as 1/step, validation MAE every 50 steps with its best, .7, at step 400."""
     rows = []
     for step in range(1, steps + 1):
-        for term, size in (("loss", 3.0), ("loss/task", 1.0), ("loss/reconstruction", 1.5), ("loss/orthogonality", 0.2), ("loss/similarity", 0.4)):
+        for term, size in (
+            ("loss", 3.0),
+            ("loss/task", 1.0),
+            ("loss/reconstruction", 1.5),
+            ("loss/orthogonality", 0.2),
+            ("loss/similarity", 0.4),
+        ):
             rows.append((run, step, step // 50, "train", "all", term, size / step**0.5))
         if step % 50 == 0:
             rows.append((run, step, step // 50, "valid", "all", "mae", 0.7 + abs(step - 400) / 1000))

@@ -95,7 +95,7 @@ def test_mae_is_not_clipped():
 
 
 def test_f1_is_called_as_truth_then_prediction():
-    truth, guess = np.array([0, 0, 0, 1]), np.array([0, 1, 1, 1])
+    truth, guess = np.array([0, 0, 0, 1]), np.array([1, 1, 1, 1])
     assert weighted_f1(truth, guess) == pytest.approx(f1_score(truth, guess, average="weighted"))
     assert weighted_f1(truth, guess) != pytest.approx(f1_score(guess, truth, average="weighted"))
 
@@ -181,22 +181,29 @@ def test_the_floor_is_the_best_constant_on_its_own_split(task):
     assert bottom["corr"] == 0
 
 
-def test_the_floor_learns_from_train_only():
-    train, test = np.array([1.0, 1.2, 2.0, -1.0]), np.array([-1.0, -2.0, -3.0, 1.0, np.nan])
+def test_the_floor_takes_the_median_of_train_and_the_majority_under_test():
+    train, test = np.array([1.0, 1.2, 2.0, -1.0]), np.array([-1.0, -2.0, -3.0, 1.0, 0.0, np.nan])
     bottom = floor(train, test, MOSI)
-    assert bottom["mae"] == pytest.approx(np.mean(np.abs(test[:4] - 1.1)))
-    assert bottom["acc2_negpos"] == 0.25
-    assert bottom["f1_negpos"] == pytest.approx(f1_score(test[:4] > 0, np.ones(4, bool), average="weighted"))
+    assert bottom["mae"] == pytest.approx(np.mean(np.abs(test[:5] - 1.1)))
+    assert bottom["acc2_negpos"] == 0.75
+    assert bottom["f1_negpos"] == pytest.approx(f1_score(test[:4] > 0, np.zeros(4, bool), average="weighted"))
+    assert bottom["acc2_nonneg"] == 0.6
 
 
 def test_the_floor_of_classes():
-    assert floor([0, 1, 1, -1], [1, 1, 0, -1], MOODS) == pytest.approx({"accuracy": 2 / 3, "weighted_f1": 8 / 15, "uar": 0.5})
+    assert floor([0, 0, 0, -1], [1, 1, 0, -1], MOODS) == pytest.approx({"accuracy": 2 / 3, "weighted_f1": 8 / 15, "uar": 0.5})
 
 
 @pytest.mark.parametrize("task", [MOSI, SIMS, MMMO, MOODS])
 def test_the_floor_of_nothing_is_nan(task):
-    assert np.isnan(list(floor([], [1.0], task).values())).all()
-    assert set(floor([], [1.0], task)) == set(floor([1, 2], [1, 2], task))
+    nothing = floor([1.0], [np.nan, np.nan], task)
+    assert np.isnan(list(nothing.values())).all()
+    assert set(nothing) == set(floor([1, 2], [1, 2], task))
+
+
+def test_without_train_labels_only_the_median_is_unknown():
+    bottom = floor([], [1.0, 2.0, -1.0], MOSI)
+    assert [name for name, value in bottom.items() if np.isnan(value)] == ["mae"]
 
 
 # -- names --------------------------------------------------------------------------------------------------------------
@@ -296,3 +303,13 @@ def test_large_splits_are_resampled_in_pieces(monkeypatch):
     monkeypatch.setattr("msaviz.training.metrics.CHUNK", 1000)
     pieces = paired_bootstrap(a, np.zeros(100))
     assert pieces == whole, "the same draws, whatever the size of a piece"
+
+
+def test_the_floor_on_mosi(real_data):
+    """What the data's own notes state: train median 1.456, majority Acc-2 .578 on the standard split."""
+    with np.load(real_data / "mosi.npz", allow_pickle=False) as mosi:
+        train, test = (mosi["label"][mosi["split_standard"] == split] for split in ("train", "test"))
+    bottom = floor(train, test, MOSI)
+    assert len(test) == 686
+    assert bottom["mae"] == pytest.approx(1.456, abs=5e-4)
+    assert bottom["acc2_negpos"] == pytest.approx(0.578, abs=5e-4)

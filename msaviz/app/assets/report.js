@@ -5,12 +5,22 @@
   const templates = read("templates"), config = read("config");
   const figures = [...document.querySelectorAll(".figure")];
   const dark = matchMedia("(prefers-color-scheme: dark)");
-  const laid = (figure) => ({ ...figure.layout, template: templates[root.dataset.theme], autosize: true, width: undefined });
+  const pairs = read("dark");
+  const darkened = (value) => {
+    if (typeof value === "string") return pairs.reduce((text, [light, dark]) => text.split(light).join(dark), value);
+    if (Array.isArray(value)) return value.map(darkened);
+    if (value === null || typeof value !== "object" || "bdata" in value) return value;
+    return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, darkened(inner)]));
+  };
+  const dressed = (div) => {
+    const figure = read(div.dataset.page).figure;
+    const { data, layout } = root.dataset.theme === "dark" ? darkened(figure) : figure;
+    return [data, { ...layout, template: templates[root.dataset.theme], autosize: true, width: undefined }, config];
+  };
 
   const draw = async (div) => {
     try {
-      const figure = read(div.dataset.page).figure;
-      await Plotly.newPlot(div, figure.data, laid(figure), config);
+      await Plotly.newPlot(div, ...dressed(div));
       div.dataset.state = "drawn";
     } catch (error) {
       div.dataset.state = "failed";
@@ -29,7 +39,7 @@
     if (root.dataset.theme === theme) return;
     root.dataset.theme = theme;
     for (const div of figures) {
-      if (div.dataset.state === "drawn") Plotly.react(div, div.data, laid(read(div.dataset.page).figure), config);
+      if (div.dataset.state === "drawn") Plotly.react(div, ...dressed(div));
     }
   };
 

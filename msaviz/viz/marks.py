@@ -1,0 +1,79 @@
+"""How is a series drawn: as a line with a band, as dots with intervals, and what chance or a constant reaches?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from msaviz.viz.theme import GREY, colour, dash, faint, safe, safes, short, symbol
+
+Place = dict[str, int]
+"""Where a panel is: {"row": r, "col": c}, from 1."""
+
+
+def series(frame: pd.DataFrame) -> pd.Series:
+    """Name of each series: the run, with its split where that varies, and its selection unless that is the plain validation choice."""
+    names = frame["run"].astype(str)
+    if frame["split"].nunique() > 1:
+        names = names + " · " + frame["split"].astype(str)
+    odd = frame["selection"].astype(str) != "validation"
+    return names.where(~odd, names + " · selection: " + frame["selection"].astype(str))
+
+
+def named(name: Any, first: bool) -> dict[str, Any]:
+    """One entry of the legend for all panels: shown in the first one, switched on and off everywhere."""
+    return {"name": safe(name), "legendgroup": safe(name), "showlegend": first}
+
+
+def line(figure: go.Figure, x: pd.Series, y: pd.Series, name: str, i: int, place: Place, first: bool, **options: Any) -> None:
+    """A line whose colour, dash and symbol are those of series number `i`."""
+    style = {"color": colour(i), "dash": dash(i), "width": 2}
+    options = {"mode": "lines+markers", "marker": {"symbol": symbol(i), "size": 7}, **named(name, first), **options}
+    figure.add_trace(go.Scatter(x=short(x), y=short(y), line=style, **options), **place)
+
+
+def band(figure: go.Figure, x: pd.Series, low: pd.Series, high: pd.Series, name: str, i: int, place: Place) -> None:
+    """The space between `low` and `high`, faint; nothing where they are unknown."""
+    known = (low.notna() & high.notna()).to_numpy()
+    if known.any():
+        x, low, high = (np.asarray(values)[known] for values in (x, low, high))
+        shape = {"x": short([*x, *x[::-1]]), "y": short([*high, *low[::-1]])}
+        style = {"fill": "toself", "fillcolor": faint(colour(i)), "line_width": 0, "mode": "lines", "hoverinfo": "skip"}
+        figure.add_trace(go.Scatter(**shape, **style, **named(name, False)), **place)
+
+
+def constant(figure: go.Figure, x: Any, y: Any, place: Place, first: bool, name: str = "constant predictor") -> None:
+    """The grey dotted line of what a constant, or chance, reaches."""
+    style = {"color": GREY, "dash": "dot", "width": 3}
+    hover = f"{name} %{{y:.3f}}<extra></extra>"
+    figure.add_trace(go.Scatter(x=short(x), y=short(y), mode="lines", line=style, hovertemplate=hover, **named(name, first)), **place)
+
+
+def dots(figure: go.Figure, rows: pd.DataFrame, y: pd.Series, name: str, i: int, place: Place, first: bool) -> None:
+    """`value` of each row with its interval `low` to `high`, on the rows `y`."""
+    above, below = (short((rows[a] - rows[b]).clip(lower=0).fillna(0)) for a, b in (("high", "value"), ("value", "low")))
+    error = {"type": "data", "symmetric": False, "array": above, "arrayminus": below, "thickness": 1.5, "width": 4}
+    marker = {"color": colour(i), "symbol": symbol(i), "size": 10}
+    figure.add_trace(
+        go.Scatter(
+            x=short(rows["value"]),
+            y=safes(y),
+            mode="markers",
+            error_x=error,
+            marker=marker,
+            hovertemplate="%{y}: %{x:.3f}",
+            **named(name, first),
+        ),
+        **place,
+    )
+
+
+def ticks(figure: go.Figure, x: Any, y: Any, name: str, place: Place, first: bool) -> None:
+    """Grey upright ticks: what chance, or a constant, reaches on each row."""
+    marker = {"symbol": "line-ns", "size": 18, "line": {"color": GREY, "width": 3}}
+    hover = f"%{{y}}: {name} %{{x:.3f}}<extra></extra>"
+    # an offset group of their own would push the ticks beside the dots that they are to be compared with
+    figure.add_trace(go.Scatter(x=short(x), y=safes(y), mode="markers", marker=marker, hovertemplate=hover, **named(name, first)), **place)
