@@ -83,11 +83,10 @@ def options(
 @data.command("inspect")
 def inspect_(source: Annotated[str, typer.Argument(help=SOURCE_HELP)], as_json: Json = False) -> None:
     """Splits, modalities, shapes, lengths, labels, gaps, domains, and the traps found."""
-    from msaviz.app.inspection import inspect, told
-    from msaviz.data.load import load
+    from msaviz.data.inspect import inspect
 
-    facts = inspect(load(source))
-    typer.echo(json.dumps(facts, indent=1, ensure_ascii=False) if as_json else told(facts))
+    found = inspect(source)
+    typer.echo(json.dumps(found.to_dict(), indent=1, ensure_ascii=False) if as_json else str(found))
 
 
 @data.command()
@@ -96,11 +95,18 @@ def convert(
     destination: Annotated[Path, typer.Argument(metavar="DEST", help="Folder of the new container; must not exist.")],
 ) -> None:
     """Write a source as our own memory-mapped container, which opens at once whatever its size."""
-    from msaviz.data.load import load
-    from msaviz.data.msa import save
+    from tqdm.auto import tqdm
 
-    save(load(source), destination)
-    typer.echo(f"wrote {destination}")
+    from msaviz.data.msa import convert as convert_
+
+    with tqdm(unit="B", unit_scale=True, leave=False, disable=None) as bar:
+
+        def tell(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        path = convert_(source, destination, tell)
+    typer.echo(f"wrote {path}")
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import os
@@ -76,30 +77,41 @@ def run_notebook(name: str, out: str | Path, parameters: Mapping[str, Any] | Non
     return target
 
 
+def parameters_of(path: Path) -> dict[str, Any]:
+    """Name -> default of the assignments in the cell tagged `parameters` (None where the default is computed).
+
+    Read from the source's syntax tree: `papermill.inspect_notebook` reads line by line and loses any text with a colon in it.
+    """
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    source = "\n".join("".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", []))
+    found = {}
+    for node in ast.parse(source).body:
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        for target in targets:
+            if isinstance(target, ast.Name):
+                found[target.id] = _literal(node.value)  # type: ignore[union-attr]
+    return found
+
+
 def checked(path: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters with texts from the shell turned into the type of each default; ValueError names what is wrong."""
-    import papermill
-
-    known = papermill.inspect_notebook(str(path))
+    known = parameters_of(path)
     found = {}
     for name, value in parameters.items():
         if name not in known:
             raise ValueError(f"{path.name} has no parameter {name!r}; it has {', '.join(known) or 'none'}")
-        kind = known[name]["inferred_type_name"]
-        default = _literal(known[name]["default"])
-        found[name] = value if kind == "str" or isinstance(default, str) else read_value(value)
-        wanted = (int, float) if type(default) in (int, float) else type(default)
-        if default is not None and not isinstance(found[name], wanted):
+        default = known[name]
+        found[name] = str(value) if isinstance(default, str) and isinstance(value, str | Path) else read_value(value)
+        wanted = (int, float) if type(default) is float else type(default)
+        if default is not None and (not isinstance(found[name], wanted) or isinstance(found[name], bool) != isinstance(default, bool)):
             raise ValueError(f"{path.name}: {name} must be like its default {default!r}, got {value!r}")
     return found
 
 
-def _literal(source: str) -> Any:
-    import ast
-
+def _literal(node: ast.expr | None) -> Any:
     try:
-        return ast.literal_eval(source)
-    except (ValueError, SyntaxError):
+        return None if node is None else ast.literal_eval(node)
+    except ValueError:
         return None
 
 

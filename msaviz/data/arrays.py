@@ -62,7 +62,7 @@ def from_arrays(
             {m: s.take(rows) for m, s in sequences.items()},
             {task: values[rows] for task, values in labels.items()},
             [ids[i] for i in rows],
-            [texts[i] for i in rows] if texts is not None else None,
+            [str(texts[i]) for i in rows] if texts is not None else None,
             [joined[i] for i in rows] if joined else (),
             [str(domain[i]) for i in rows] if domain is not None else None,
         )

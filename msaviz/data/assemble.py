@@ -88,8 +88,7 @@ def _columns(split: Split) -> dict[str, Any]:
 
 def _widths(name: str, parts: Mapping[str, Part], vocabularies: Mapping[str, int]) -> tuple[dict[str, int], dict[str, Ragged]]:
     """(width of each modality of frames, one Ragged of each modality), the same in every split or an error."""
-    strange = [s for s in parts if s not in SPLITS]
-    if strange or not parts:
+    if not parts or set(parts) - set(SPLITS):
         raise ValueError(f"{name}: splits are called {', '.join(SPLITS)}; got {list(parts)}")
     samples: dict[str, Ragged] = {}
     for split, part in parts.items():
@@ -196,7 +195,7 @@ def look(splits: Mapping[str, Split], spec: Spec, normalisation: Mapping[str, An
     """What a user should be told about data like these, as plain sentences."""
     found = [sentence for m in spec.modalities for sentence in _look_at(m, splits, normalisation)]
     for split in splits.values():
-        alone = int((sum(s.lengths for s in split.sequences.values()) == 0).sum())
+        alone = int(np.all([s.lengths == 0 for s in split.sequences.values()], axis=0).sum())
         if alone:
             found.append(f"{split.name}: {alone} of {len(split)} rows have no modality at all.")
     for task, kind in spec.tasks.items():

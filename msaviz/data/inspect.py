@@ -98,7 +98,8 @@ class Inspection:
     @cached_property
     def notes(self) -> tuple[str, ...]:
         """What the features usually are, from their names and widths."""
-        return tuple(f"{m} ({w}): usually {FEATURES[m, w]}." for m, w in self.dataset.spec.widths.items() if (m, w) in FEATURES)
+        widths = self.dataset.spec.widths if self.dataset.truth is None else {}  # synthetic features are what their story says
+        return tuple(f"{m} ({w}): usually {FEATURES[m, w]}." for m, w in widths.items() if (m, w) in FEATURES)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, numbers and text; NaN becomes None."""
@@ -133,7 +134,7 @@ class Inspection:
         ]
         if len(d.spec.domains) > 1:
             blocks.append(show(self.domains))
-        blocks.append("\n".join([*self.notes, *(f"! {trap}" for trap in d.traps)]) or "No traps found.")
+        blocks.append("\n".join([*self.notes, *([f"! {trap}" for trap in d.traps] or ["No traps found."])]))
         return "\n\n".join(blocks)
 
 

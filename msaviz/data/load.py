@@ -35,11 +35,9 @@ def load(source: str | Path | Dataset) -> Dataset:
     head, given = parse(str(source))
     path = Path(head).expanduser()
     if path.exists():
-        reader = kind_of(path)
-        dataset = reader.load(path, options(reader.Config, given, head))
+        dataset = kind_of(path).load(path, *options(kind_of(path), given, head))
     elif head in DATASETS:
-        config = DATASETS[head].Config
-        dataset = DATASETS[head].load(options(config, given, head))
+        dataset = DATASETS[head].load(*options(DATASETS[head], given, head))
     else:
         raise ValueError(f"no data at {head!r} (looked in {path.absolute().parent}). {_possible()}")
     return replace(dataset, source=str(source))
@@ -59,13 +57,18 @@ def parse(source: str) -> tuple[str, dict[str, Any]]:
     return match["head"], given
 
 
-def options(config: type[Options], given: Mapping[str, Any], head: str) -> Any:
-    """`config(**given)`, or a ValueError that says which options exist."""
+def options(data: Any, given: Mapping[str, Any], head: str) -> tuple[Options, ...]:
+    """(`data.Config(**given)`,), () for what has no Config, or a ValueError that says which options exist."""
+    config = getattr(data, "Config", None)
+    if config is None:
+        if given:
+            raise ValueError(f"{head!r} takes no options; got {', '.join(given)}")
+        return ()
     strange = [key for key in given if key not in config.model_fields]
     if strange:
         raise ValueError(f"{head!r} has no option {', '.join(strange)}; these exist: {', '.join(config.model_fields)}")
     try:
-        return validated(config, given)
+        return (validated(config, given),)
     except ValueError as error:
         raise ValueError(f"{head!r}: {error}") from None
 

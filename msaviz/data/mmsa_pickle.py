@@ -16,7 +16,6 @@ The file is read by `msaviz.data.unpickle`: numpy and plain containers only. Lab
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -78,8 +77,7 @@ class MmsaPickle:
         splits = _splits(path, unpickle.load(path))
         parts = {}
         for name in list(splits):
-            parts[name] = Columns(path, name, splits.pop(name), config).part()
-            gc.collect()  # the padded arrays of one split go before the next one is cut
+            parts[name] = Columns(path, name, splits.pop(name), config).part()  # popped: its padded arrays go before the next one's
         return _finish(path, parts, config)
 
 

@@ -108,17 +108,22 @@ def _array(path: Path, name: str, arrays: dict[str, Any]) -> np.ndarray:
 def convert(
     source: str | Path | Dataset, dest: str | Path, progress: Callable[[int, int], None] | None = None, *, overwrite: bool = False
 ) -> Path:
-    """Write `source` as a container at `dest`, piece by piece; `progress(bytes done, bytes in all)` is called after each piece.
+    """Load `source` and `save` it."""
+    return save(load(source), dest, progress, overwrite=overwrite)
 
-    The result has the same fingerprint as the source. A reader of `dest` sees the old content or the new, never a half.
+
+def save(dataset: Dataset, dest: str | Path, progress: Callable[[int, int], None] | None = None, *, overwrite: bool = False) -> Path:
+    """Write a container at `dest`, piece by piece; `progress(bytes done, bytes in all)` is called after each piece.
+
+    The result has the same fingerprint as the dataset. A reader of `dest` sees the old content or the new, never a half.
     Raises ValueError if `dest` exists and `overwrite` is not set, or is something else than a container.
     """
-    dest, dataset = Path(dest).expanduser(), load(source)
+    dest = Path(dest).expanduser()
     if dest.exists():
         if not DATA.matches(dest):
             raise ValueError(f"{dest} exists and is no container of ours; choose another name, such as {dest.with_suffix('.msa')}")
         if not overwrite:
-            raise ValueError(f"{dest} exists; overwrite=True (--overwrite) replaces it")
+            raise ValueError(f"{dest} exists; overwrite=True replaces it")
     dest.parent.mkdir(parents=True, exist_ok=True)
     part, old = (dest.with_name(f".{dest.name}.{os.getpid()}.{end}") for end in ("part", "old"))
     shutil.rmtree(part, ignore_errors=True)

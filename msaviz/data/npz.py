@@ -88,7 +88,7 @@ class Npz:
 
 def _read(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             return {key: file[key] for key in file.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         hint = "it holds Python objects, which are not read; save plain arrays" if "allow_pickle" in str(error) else str(error)

@@ -101,7 +101,7 @@ ALLOWED: dict[tuple[str, str], _Name] = {
     ("_codecs", "encode"): _Name(_encode),
     ("collections", "OrderedDict"): _plain(dict),
     ("collections", "defaultdict"): _Name(lambda *_: {}),  # the factory is ignored
-    **{(b, k.__name__): _plain(k) for b in ("builtins", "__builtin__") for k in (list, dict, tuple, set, frozenset, bytearray)},
+    **{(b, k.__name__): _plain(k) for b in ("builtins", "__builtin__") for k in (list, dict, tuple, set, frozenset, bytes, bytearray)},
 }
 
 

@@ -75,14 +75,21 @@ def _number(x: np.ndarray, y: np.ndarray, group: np.ndarray, *, folds: int, perm
         inputs, outputs = _standardised(x[~test], x[test])
         guess[test] = RidgeCV(ALPHAS, alpha_per_target=True).fit(inputs, targets[~test]).predict(outputs)
     one, weights = np.ones((1, len(y))), resample.resamples(group, seed=seed)
-    truth = targets[:, 0]
-    scores = {
-        "r2": (resample.explained, partial(resample.explained, prediction=guess[:, 0], label=truth)),
-        "correlation": (resample.correlation, partial(resample.correlation, a=guess[:, 0], b=truth)),
-    }
-    for name, (score, of_label) in scores.items():
-        null = np.array([score(one, guess[:, i], targets[:, i])[0] for i in range(1, permutations + 1)])
-        yield _row(name, of_label, weights, null)
+    # the mean of a fold's guesses falls as that of its labels rises (it comes from the others): centred, a useless probe correlates at 0
+    centred = _within(guess, fold), _within(targets, fold)
+    for name, score, (a, b) in (("r2", resample.explained, (guess, targets)), ("correlation", resample.correlation, centred)):
+        null = np.array([score(one, a[:, i], b[:, i])[0] for i in range(1, permutations + 1)])
+        yield _row(name, partial(_call, score, a[:, 0], b[:, 0]), weights, null)
+
+
+def _call(score: Callable[..., np.ndarray], guess: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    return score(weights, guess, truth)
+
+
+def _within(values: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    """`values` Float[n k] less the mean of their own fold."""
+    member = (fold[:, None] == np.arange(fold.max() + 1)).astype(np.float64)
+    return values - member @ (member.T @ values / member.sum(0)[:, None])
 
 
 def _classes(x: np.ndarray, y: np.ndarray, group: np.ndarray, *, folds: int, permutations: int, seed: int) -> Iterator[Row]:
@@ -103,7 +110,7 @@ def _classes(x: np.ndarray, y: np.ndarray, group: np.ndarray, *, folds: int, per
         guess[test] = probe.fit(inputs, y[~test]).predict(outputs)
     one = np.ones((1, len(y)))
     null = [resample.balanced_accuracy(one, guess, generator.permutation(y))[0] for _ in range(5 * permutations)]
-    score = partial(resample.balanced_accuracy, prediction=guess, label=y)
+    score = partial(_call, resample.balanced_accuracy, guess, y)
     yield _row("balanced_accuracy", score, resample.resamples(group, seed=seed), np.array(null))
 
 

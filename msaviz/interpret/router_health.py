@@ -52,7 +52,7 @@ def answer(trace: Trace, *, permutations: int = 100, seed: int = 0, separate: Se
 
 def _balance(tokens: Routed) -> dict[str, float]:
     """How decided the tokens are and how evenly the experts work."""
-    entropy = float(_entropy(tokens.gates).mean())
+    entropy = float(_entropy(tokens.gates).mean(dtype=np.float64))
     return {
         "entropy": entropy,
         "token_effective": float(np.exp(entropy) / tokens.experts),

@@ -35,7 +35,7 @@ class Routed:
         """Float[e], sums to 1: share of the work. A sparse router's tokens count 1/k for each chosen expert, a dense one's their gates."""
         chosen = self.gates > 0
         if chosen.all():
-            return self.gates.mean(0)
+            return self.gates.mean(0, dtype=np.float64)
         return (chosen / chosen.sum(1, keepdims=True).clip(1)).mean(0)
 
     @cached_property

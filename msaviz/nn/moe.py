@@ -22,9 +22,9 @@ DISPATCHES = ("auto", "dense", "padded", "sorted")
 class Experts(nn.Module):
     """`count` two-layer GELU MLPs of one shape; their gated sum. Dropless: every chosen (token, expert) pair is computed.
 
-    Three dispatches give equal results. `dense` runs all experts on all tokens as two matrix products: the gates scale the
-    hidden units, so that the sum over experts happens inside the second product. `padded` sorts tokens by expert and pads
-    to the busiest. `sorted` runs one product an expert. `auto` picks by size.
+    Three dispatches give equal results, in training too: dropout falls on the gated sum. `dense` runs all experts on all
+    tokens in two products. `padded` sorts tokens by expert and pads to the busiest. `sorted` runs one product an expert.
+    `auto` picks by size.
     """
 
     def __init__(self, count: int, dim: int, hidden: int, out: int | None = None, dropout: float = 0.0):
@@ -42,6 +42,9 @@ class Experts(nn.Module):
         """Sum over active experts of gates[:, e] * expert_e(x). `active` None means all."""
         if dispatch not in DISPATCHES:
             raise ValueError(f"no dispatch is called {dispatch!r}; these exist: {', '.join(DISPATCHES)}")
+        return self.dropout(self._mix(x, gates, active, dispatch))
+
+    def _mix(self, x: Tensor, gates: Tensor, active: Tensor | None, dispatch: str) -> Tensor:
         if active is None and dispatch in ("auto", "dense"):
             return self._dense(x, gates)
         active = torch.ones_like(gates, dtype=torch.bool) if active is None else active
@@ -52,37 +55,37 @@ class Experts(nn.Module):
             dispatch = "padded" if plan.pairs <= PADDED_PAIRS and plan.busiest * self.count <= 2 * plan.pairs else "sorted"
         read = x.index_select(0, plan.rows)
         wrote = self._padded(read, plan) if dispatch == "padded" else self._sorted(read, plan)
-        return plan.sum(wrote * gates[plan.rows, plan.experts][:, None], len(x))
+        weight = gates.flatten().index_select(0, plan.rows * self.count + plan.experts)
+        return plan.sum(wrote * weight[:, None])
 
     def outputs(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n e out"]:
         """Every expert's own answer, ungated."""
-        hidden = self._hidden(torch.einsum("nd,ehd->enh", x, self.up) + self.up_bias[:, None])
-        return rearrange(torch.baddbmm(self.down_bias[:, None], hidden, self.down), "e n o -> n e o")
+        return rearrange(self._answers(x), "e n out -> n e out")
+
+    def _answers(self, x: Tensor) -> Tensor:
+        # one product for the first layer of all experts; its output is read in place by the second, a strided batched one
+        hidden = F.gelu(F.linear(x, self.up.flatten(0, 1), self.up_bias.flatten()))
+        return torch.baddbmm(self.down_bias[:, None], rearrange(hidden, "n (e h) -> e n h", e=self.count), self.down)
+
+    def _dense(self, x: Tensor, gates: Tensor) -> Tensor:
+        return (self._answers(x) * rearrange(gates, "n e -> e n 1")).sum(0)
 
     def _spare(self, active: Tensor) -> int:
         """Multiplications by the first layer that the dense dispatch would do for nothing."""
         return (active.numel() - int(active.sum())) * self.up[0].numel()
 
-    def _hidden(self, x: Tensor) -> Tensor:
-        return self.dropout(F.gelu(x))
-
-    def _dense(self, x: Tensor, gates: Tensor) -> Tensor:
-        hidden = self._hidden(F.linear(x, self.up.flatten(0, 1), self.up_bias.flatten()))
-        gated = hidden.unflatten(1, (self.count, -1)) * gates[..., None]
-        return torch.addmm(gates @ self.down_bias, gated.flatten(1), self.down.flatten(0, 1))
-
     def _padded(self, read: Tensor, plan: _Plan) -> Tensor:
         slots = self.count * plan.busiest
         padded = read.new_zeros(slots, read.shape[1]).index_copy(0, plan.slots, read)
         padded = rearrange(padded, "(e n) d -> e n d", e=self.count)
-        hidden = self._hidden(torch.baddbmm(self.up_bias[:, None], padded, self.up.transpose(1, 2)))
+        hidden = F.gelu(torch.baddbmm(self.up_bias[:, None], padded, self.up.transpose(1, 2)))
         return torch.baddbmm(self.down_bias[:, None], hidden, self.down).flatten(0, 1).index_select(0, plan.slots)
 
     def _sorted(self, read: Tensor, plan: _Plan) -> Tensor:
         # unbind: indexing the stacked weights would make autograd build a full gradient for each expert
         weights = zip(self.up.unbind(), self.up_bias.unbind(), self.down.unbind(), self.down_bias.unbind(), strict=True)
         parts = zip(read.split(plan.counts.tolist()), weights, strict=True)
-        return torch.cat([torch.addmm(d, self._hidden(F.linear(part, a, b)), c) for part, (a, b, c, d) in parts])
+        return torch.cat([torch.addmm(d, F.gelu(F.linear(part, a, b)), c) for part, (a, b, c, d) in parts])
 
 
 DENSE_PRODUCTS = 3_000_000
@@ -97,15 +100,19 @@ class _Plan:
 
     def __init__(self, active: Bool[Tensor, "n e"]):
         self.experts, self.rows = active.T.nonzero(as_tuple=True)
-        self.counts = active.sum(0)
+        self.tokens, self.counts = len(active), active.sum(0)
         self.pairs, self.busiest = len(self.rows), int(self.counts.max())
         start = self.counts.cumsum(0) - self.counts
         place = torch.arange(self.pairs, device=active.device) - start[self.experts]
         self.slots = self.experts * self.busiest + place
 
-    def sum(self, wrote: Float[Tensor, "pairs out"], tokens: int) -> Float[Tensor, "tokens out"]:
+    def sum(self, wrote: Float[Tensor, "pairs out"]) -> Float[Tensor, "tokens out"]:
         """Add up what the experts wrote for each token."""
-        return wrote.new_zeros(tokens, wrote.shape[1]).index_add(0, self.rows, wrote)
+        each = torch.bincount(self.rows, minlength=self.tokens)
+        if self.pairs and bool((each == each[0]).all()):  # top-k: in a fixed order, which `index_add` on a GPU is not
+            order = self.rows.argsort(stable=True)
+            return wrote.index_select(0, order).unflatten(0, (self.tokens, -1)).sum(1)
+        return wrote.new_zeros(self.tokens, wrote.shape[1]).index_add(0, self.rows, wrote)
 
 
 def with_context(tokens: Float[Tensor, "b t d"], context: Float[Tensor, "b c"] | None) -> Float[Tensor, "b t dc"]:

@@ -68,7 +68,7 @@ class PretrainedText(nn.Module):
         model = load_transformer(name_or_path, dropout=dropout, allow_download=allow_download).eval().requires_grad_(False)
         self.name, self.trainable_layers = name_or_path, trainable_layers
         self.vocabulary, self.width = int(model.config.vocab_size), int(model.config.hidden_size)
-        self.half = precision == "bfloat16" or (precision == "auto" and has_bfloat16())
+        self.is_half = precision == "bfloat16" or (precision == "auto" and has_bfloat16())
         self._held = [model]  # in a list, so that nn.Module does not register it
         self._remembered: dict[bytes, Tensor] = {}
         self._bytes = 0
@@ -98,7 +98,7 @@ class PretrainedText(nn.Module):
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the weights and the precision: what an encoding depends on beside its ids. For a frozen encoder."""
-        digest = hashlib.sha256(f"{self.name} {self.half}".encode())
+        digest = hashlib.sha256(f"{self.name} {self.is_half}".encode())
         for name, weight in self._held[0].named_parameters():
             digest.update(name.encode())
             digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().data)
@@ -125,7 +125,7 @@ class PretrainedText(nn.Module):
             return out.index_copy(0, order, torch.cat(read)).masked_fill(~mask[..., None], 0)
 
     def _read(self, ids: Tensor, mask: Tensor, steps: int) -> Tensor:
-        with torch.autocast(ids.device.type, torch.bfloat16, enabled=self.half):
+        with torch.autocast(ids.device.type, torch.bfloat16, enabled=self.is_half):
             vectors = self._held[0](input_ids=ids[:, :steps], attention_mask=mask[:, :steps].long()).last_hidden_state
         return F.pad(vectors.float(), (0, 0, 0, ids.shape[1] - steps))
 
@@ -189,7 +189,7 @@ class Front(nn.Module):
         for m, encoder in self.encoders.items():
             if m not in spec.vocabularies:
                 raise ValueError(f"{m!r} holds no token ids; these modalities do: {', '.join(spec.vocabularies) or 'none'}")
-            if spec.vocabularies[m] > encoder.vocabulary:
+            if spec.vocabularies[m] > encoder.vocabulary:  # type: ignore[operator]
                 raise ValueError(f"{m!r} has {spec.vocabularies[m]} ids, its encoder knows {encoder.vocabulary}")
         widths = {m: self.encoders[m].width if m in self.encoders else spec.widths[m] for m in spec.modalities if self._after(m, spec)}
         rest = {m: size for m, size in spec.vocabularies.items() if m not in self.encoders}

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from msaviz.catalog import OBJECTIVES
 from msaviz.data.load import Dataset, load
-from msaviz.data.missing import RandomFrames, corrupt
+from msaviz.data.missing import RandomFrames, WholeModality, corrupt
 from msaviz.files import atomic, write_text
 from msaviz.training.checkpoint import read_checkpoint, write_checkpoint
 from msaviz.training.experiment import Experiment
@@ -173,9 +173,10 @@ class Trainer:
     def predict(self, split: str, rate: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(example, label, prediction) of the kept weights at one missing rate."""
         self.kept.eval()
+        missing = WholeModality if getattr(self.experiment.missing, "inter_modal", False) else RandomFrames
         part, found = self.dataset.splits[split], []
         for batch in part.batches(128, bucket=True):
-            batch = corrupt(batch, RandomFrames(rate=rate), seed=0, unknown=self.dataset.unknown)
+            batch = corrupt(batch, missing(rate=rate), seed=0, unknown=self.dataset.unknown)
             prediction = self.kept(batch.to(self.device)).prediction.float().cpu()
             found.append((batch.example, batch.y, prediction))
         example, label, prediction = (torch.cat(x).numpy() for x in zip(*found, strict=True))

@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from msaviz.viz import marks
-from msaviz.viz.grid import fit_rows, legend_below, panels
+from msaviz.viz.grid import legend_below, panels, row_height
 from msaviz.viz.view import View
 from msaviz.viz.words import axis, chosen, name, number, sentence, unique
 
@@ -20,17 +20,18 @@ def draw(frame: pd.DataFrame, *, metrics: Sequence[str] | None = None) -> go.Fig
     known = unique(frame["metric"])
     wanted = [str(chosen(metric, known, "metric")) for metric in metrics] if metrics else known[:3]
     frame = frame.assign(row=_rows(frame))
-    figure, places = panels([""] * len(wanted), shared_yaxes=True)
+    names, runs = unique(frame["row"]), unique(frame["run"])
+    figure, places = panels([""] * len(wanted), shared_yaxes=True, height=row_height(len(names) * (1 + len(runs) / 4)))
     for metric, place in zip(wanted, places, strict=True):
         part, first = frame[frame["metric"] == metric], place == places[0]
         floor = part.groupby("row", sort=False)["floor"].mean()
-        marks.ticks(figure, floor, floor.index, "one constant", place, first)
-        for i, run in enumerate(unique(frame["run"])):
+        marks.ticks(figure, floor, floor.index, names, "one constant", place, first)
+        for i, run in enumerate(runs):
             rows = part[part["run"] == run]
-            marks.dots(figure, rows, rows["row"], run, i, place, first)
+            marks.dots(figure, rows, rows["row"], names, run, i, len(runs), place, first)
         figure.update_xaxes(title_text=axis(metric), **place)
-        figure.update_yaxes(type="category", autorange="reversed", **place)
-    return legend_below(fit_rows(figure, frame["row"].nunique()))
+        marks.rows_axis(figure, names, place)
+    return legend_below(figure)
 
 
 def _rows(frame: pd.DataFrame) -> list[str]:
@@ -50,10 +51,9 @@ def read(frame: pd.DataFrame) -> str:
         text += f" is {number(whole['value'].iloc[0])} over all {int(whole['examples'].iloc[0])} utterances"
     if len(groups):
         high, low = groups.loc[groups["value"].idxmax()], groups.loc[groups["value"].idxmin()]
-        text += (
-            f", from {number(low['value'])} for {low['by']} “{low['group']}” ({int(low['examples'])} utterances) to {number(high['value'])} "
-            f"for {high['by']} “{high['group']}” ({int(high['examples'])}, where one constant reaches {number(high['floor'])})"
-        )
+        least = f"{number(low['value'])} for {low['by']} “{low['group']}” ({int(low['examples'])} utterances)"
+        most = f"{number(high['value'])} for {high['by']} “{high['group']}” ({int(high['examples'])})"
+        text += f", from {least} to {most}, where one constant reaches {number(high['floor'])}"
     return f"{text[:1].upper()}{text[1:]}."
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from msaviz.viz.grid import panels
+from msaviz.viz.grid import panels, row_height
 from msaviz.viz.theme import safes, short
 from msaviz.viz.view import View
 from msaviz.viz.words import chosen, label, percent, sentence, unique
@@ -18,14 +18,12 @@ def draw(frame: pd.DataFrame, *, by: str | None = None, metric: str = "gate") ->
     """A heat map a router: rows are modality and group, columns experts, the share is written into each cell."""
     frame = _part(frame, by, metric)
     routers = unique(label(frame, "run", "router"))
-    figure, places = panels([f"router {router}" for router in routers], columns=2 if len(routers) > 1 else 1)
-    frame = frame.assign(panel=label(frame, "run", "router"))
-    deepest = 1
+    frame = frame.assign(panel=label(frame, "run", "router"), row=_rows(frame))
+    deepest = frame.groupby("panel")["row"].nunique().max()
+    figure, places = panels([f"router {router}" for router in routers], columns=2, labels=frame["row"], height=row_height(deepest))
     for router, place in zip(routers, places, strict=True):
         part = frame[frame["panel"] == router]
-        row = label(part, "modality") if part["group"].nunique() == 1 else label(part.assign(m=part["modality"]), "m", "group")
-        table = part.assign(row=row).pivot_table(index="row", columns="expert", values="value", sort=False)
-        deepest = max(deepest, len(table))
+        table = part.pivot_table(index="row", columns="expert", values="value", sort=False)
         heat = go.Heatmap(
             z=short(table.to_numpy()),
             x=safes(table.columns),
@@ -42,11 +40,14 @@ def draw(frame: pd.DataFrame, *, by: str | None = None, metric: str = "gate") ->
     figure.update_coloraxes(
         cmin=0,
         cmax=max(0.5, float(frame["value"].max())),
-        colorbar={"title": MEANING[metric].replace(" of", "<br>of"), "tickformat": ".1f"},
+        colorbar={"title": MEANING[metric], "tickformat": ".1f"},
     )
-    rows = max(place["row"] for place in places)
-    figure.update_layout(height=max(figure.layout.height or 450, 140 + rows * (60 + 26 * deepest)))
     return figure
+
+
+def _rows(frame: pd.DataFrame) -> pd.Series:
+    """Modality and group; the group says nothing where there is only one."""
+    return frame["modality"] if frame["group"].nunique() == 1 else frame["modality"] + " · " + frame["group"]
 
 
 def _part(frame: pd.DataFrame, by: str | None, metric: str) -> pd.DataFrame:
@@ -68,14 +69,16 @@ def read(frame: pd.DataFrame) -> str:
     if part["group"].nunique() == 1:
         best = part.loc[part["value"].idxmax()]
         who = f"{best['modality']} for expert {best['expert']} of router “{best['router']}”"
-        return f"The strongest preference is that of {who}: it gets {percent(best['value'])} of the weight (an even split would give {even})."
+        return (
+            f"The strongest preference is that of {who}: it gets {percent(best['value'])} of the weight (an even split would give {even})."
+        )
     spread = part.groupby(keys, sort=False)["value"].agg(["min", "max"])
     found = (spread["max"] - spread["min"]).idxmax()
     rows = part.set_index(keys).sort_index().loc[[found]].set_index("group")["value"]
     _, router, modality, expert = found
     return (
-        f"By {part['by'].iloc[0]}, router “{router}” changes most for {modality}: expert {expert} gets {percent(rows.max())} of the weight for "
-        f"“{rows.idxmax()}” and {percent(rows.min())} for “{rows.idxmin()}” (an even split would give {even})."
+        f"By {part['by'].iloc[0]}, router “{router}” changes most for {modality}: expert {expert} gets {percent(rows.max())} of the weight "
+        f"for “{rows.idxmax()}” and {percent(rows.min())} for “{rows.idxmin()}” (an even split would give {even})."
     )
 
 

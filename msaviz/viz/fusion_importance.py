@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from msaviz.viz import marks
 from msaviz.viz.grid import floor_line, legend_below, panels
-from msaviz.viz.theme import colour, pattern, safe, safes, short
+from msaviz.viz.theme import colour, hatch, safe, safes, short
 from msaviz.viz.view import View
 from msaviz.viz.words import chosen, number, percent, sentence, unique
 
@@ -55,7 +55,7 @@ def _bars(figure: go.Figure, part: pd.DataFrame, place: dict[str, int], legend: 
                 name=safe("all domains" if domain == "all" else domain),
                 legendgroup=safe(domain),
                 showlegend=legend and len(domains) > 1,
-                marker={"color": colour(i), "pattern": {"shape": pattern(i), "fgcolor": "#FFFFFF", "size": 6}},
+                marker={"color": colour(i), "pattern": hatch(i)},
                 hovertemplate="%{x}: %{y:.3f}",
             ),
             **place,

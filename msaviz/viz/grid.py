@@ -2,54 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from msaviz.viz.theme import GREY, safes
 
+WIDTH = 900
+"""The width for which room is reserved, pixels; a wider page only gains."""
+LETTER = 6.8
+"""Width of a letter of 13 pixels, on average."""
 
-def panels(titles: Sequence[str], *, columns: int = 3, row_height: int = 300, **options: object) -> tuple[go.Figure, list[dict[str, int]]]:
-    """A figure of `titles` panels and where each one is, as {"row": r, "col": c}; one row keeps the height of 450."""
-    count = len(titles)
-    columns = min(columns, count)
+
+def panels(
+    titles: Sequence[str], *, columns: int = 3, height: int = 300, labels: Iterable[object] = (), **options: object
+) -> tuple[go.Figure, list[dict[str, int]]]:
+    """A figure of `titles` panels and where each one is, as {"row": r, "col": c}; `height` is that of a row of them, but the
+    whole has at least 450 pixels.
+
+    `labels`: names that stand on the vertical axis of every panel and need room between the columns.
+    """
+    count, between = len(titles), 55 + LETTER * max((len(str(label)) for label in labels), default=0)
+    gap = between / (WIDTH - 120)
+    columns = 1 if gap > 0.35 else min(columns, count)
     rows = -(-count // columns)
-    height = 450 if rows == 1 else 110 + row_height * rows
-    spacing = {"horizontal_spacing": min(0.09, 0.6 / columns), "vertical_spacing": min(0.9 / rows, 75 / (height - 110)) if rows > 1 else 0}
-    figure = make_subplots(
-        rows=rows, cols=columns, subplot_titles=safes(titles) if any(titles) and count > 1 else None, **{**spacing, **options}
-    )
-    figure.update_layout(height=height, margin_t=80 if any(titles) and count > 1 else 60)
+    total = max(450, 110 + height * rows)
+    vertical = 90 / (total - 140) if rows > 1 else 0.0
+    spacing = {"horizontal_spacing": min(gap, 0.7 / columns), "vertical_spacing": min(vertical, 0.7 / rows)}
+    titled = any(titles) and count > 1
+    figure = make_subplots(rows=rows, cols=columns, subplot_titles=safes(titles) if titled else None, **{**spacing, **options})
+    figure.update_layout(height=total, margin={"t": 80 if titled else 60, "b": 60})
     figure.update_annotations(font_size=13)
     return figure, [{"row": 1 + i // columns, "col": 1 + i % columns} for i in range(count)]
 
 
-def fit_rows(figure: go.Figure, rows: int, *, panels: int = 1, each: int = 26) -> go.Figure:
-    """Room for `rows` labels on the vertical axis of each of `panels` rows of panels."""
-    return figure.update_layout(height=max(450, 150 + panels * (75 + each * int(rows))))
+def row_height(rows: float, *, each: int = 26) -> int:
+    """Height of a panel with `rows` labels on its vertical axis."""
+    return int(90 + each * rows)
 
 
 def legend_below(figure: go.Figure, *, room: int = 0) -> go.Figure:
-    """The legend in a row under the picture, where no panel can run into it."""
-    height = figure.layout.height or 450
-    top = figure.layout.margin.t or 60
-    plot = max(height - top - 95, 100)
-    legend = {"orientation": "h", "x": 0, "xanchor": "left", "yanchor": "top", "y": -(58 + room) / plot}
-    return figure.update_layout(legend=legend, margin_b=95 + room)
+    """The legend under the picture, where no panel can run into it; each further line of it makes the figure higher.
+
+    `room`: pixels more (or less) that the names on the horizontal axis need.
+    """
+    names = [str(trace.name) for trace in figure.data if trace.name and trace.showlegend is not False]
+    lines = 1 + int(sum(56 + LETTER * len(name) for name in names) // (WIDTH - 90))
+    extra = 20 * (lines - 1)
+    height, top, bottom = (figure.layout.height or 450) + extra, figure.layout.margin.t or 60, 92 + room + extra
+    plot = max(height - top - bottom, 100)
+    legend = {"orientation": "h", "x": 0, "xanchor": "left", "yanchor": "top", "y": -(52 + room) / plot}
+    return figure.update_layout(legend=legend, margin_b=bottom, height=height)
 
 
-def floor_line(figure: go.Figure, value: float, text: str, place: dict[str, int] | None = None, *, vertical: bool = False) -> None:
-    """A grey dashed line with its name: what chance, or a constant, reaches."""
-    line = {
-        "line_color": GREY,
-        "line_dash": "dash",
-        "line_width": 1.5,
-        "annotation_text": text,
-        "annotation_font_color": GREY,
-        **(place or {}),
-    }
-    if vertical:
-        figure.add_vline(x=value, annotation_position="top", **line)
-    else:
-        figure.add_hline(y=value, annotation_position="top left", **line)
+def floor_line(figure: go.Figure, value: float, text: str, place: dict[str, int]) -> None:
+    """A grey dashed line with its name: what chance, or an even split, would give."""
+    words = {"annotation_text": text, "annotation_font_color": GREY, "annotation_position": "top right"}
+    figure.add_hline(y=value, line_color=GREY, line_dash="dash", line_width=1.5, **words, **place)

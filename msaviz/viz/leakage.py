@@ -6,27 +6,31 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from msaviz.viz import marks
-from msaviz.viz.grid import fit_rows, legend_below, panels
+from msaviz.viz.grid import legend_below, panels, row_height
 from msaviz.viz.view import View
-from msaviz.viz.words import label, listed, name, number, sentence, unique
+from msaviz.viz.words import listed, name, number, sentence, unique
 
 NEEDS = ("run", "representation", "target", "metric", "value", "low", "high", "floor")
 
 
 def draw(frame: pd.DataFrame) -> go.Figure:
-    """A panel for each target and score: dots with their 95 % interval, a grey tick for chance."""
+    """A panel for each target and score: a dot a run with its 95 % interval, a grey tick for chance (its mean over runs)."""
     titles = [f"{target}: {name(metric)}" for target, metric in zip(frame["target"], frame["metric"], strict=True)]
-    frame = frame.assign(panel=titles, row=label(frame, "run", "representation"))
-    figure, places = panels(unique(titles), columns=2)
+    frame, runs = frame.assign(panel=titles), unique(frame["run"])
+    most = frame.groupby("panel")["representation"].nunique().max() * (1 + len(runs) / 4)
+    figure, places = panels(unique(titles), columns=2, labels=frame["representation"], height=row_height(most, each=18))
     for title, place in zip(unique(titles), places, strict=True):
         part, first = frame[frame["panel"] == title], place == places[0]
-        marks.ticks(figure, part["floor"], part["row"], "chance (95 %)", place, first)
-        marks.dots(figure, part, part["row"], "probe, 95 % interval", 0, place, first)
+        names = unique(part["representation"])
+        floor = part.groupby("representation", sort=False)["floor"].mean()
+        marks.ticks(figure, floor, floor.index, names, "chance (95 %)", place, first)
+        for i, run in enumerate(runs):
+            rows = part[part["run"] == run]
+            marks.dots(figure, rows, rows["representation"], names, run, i, len(runs), place, first)
         low = float(part[["low", "floor", "value"]].min().min())
         figure.update_xaxes(range=[min(0.0, low) - 0.04, 1.04], **place)
-        figure.update_yaxes(type="category", autorange="reversed", **place)
-    most = frame.groupby("panel").size().max()
-    return legend_below(fit_rows(figure, most, panels=max(place["row"] for place in places)), room=-25)
+        marks.rows_axis(figure, names, place)
+    return legend_below(figure, room=-20)
 
 
 @sentence

@@ -22,7 +22,7 @@ def draw(frame: pd.DataFrame, *, kind: str | None = None) -> go.Figure:
         line=label(frame, "run", "split"), panel=[_title(*pair) for pair in zip(frame["kind"], frame["metric"], strict=True)]
     )
     titles = unique(frame.sort_values("kind", key=lambda kinds: kinds.map(ORDER), kind="stable")["panel"])
-    figure, places = panels(titles, columns=4 if len(titles) > 3 else 3, row_height=190)
+    figure, places = panels(titles, columns=4 if len(titles) > 3 else 3, height=190)
     lines = unique(frame["line"])
     for title, place in zip(titles, places, strict=True):
         part = frame[frame["panel"] == title]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from msaviz.viz.theme import GREY, colour, dash, faint, safe, safes, short, symb
 
 Place = dict[str, int]
 """Where a panel is: {"row": r, "col": c}, from 1."""
+TICK = {"symbol": "line-ns", "size": 20, "line": {"color": GREY, "width": 3}}
 
 
 def series(frame: pd.DataFrame) -> pd.Series:
@@ -52,28 +54,44 @@ def constant(figure: go.Figure, x: Any, y: Any, place: Place, first: bool, name:
     figure.add_trace(go.Scatter(x=short(x), y=short(y), mode="lines", line=style, hovertemplate=hover, **named(name, first)), **place)
 
 
-def dots(figure: go.Figure, rows: pd.DataFrame, y: pd.Series, name: str, i: int, place: Place, first: bool) -> None:
-    """`value` of each row with its interval `low` to `high`, on the rows `y`."""
+def rows_axis(figure: go.Figure, names: Sequence[str], place: Place, *, title: str | None = None) -> None:
+    """A vertical axis with a row for each name, first on top, in even steps, so that `dots` of several series can lie beside each other."""
+    axis = {"tickmode": "array", "tickvals": list(range(len(names))), "ticktext": safes(names), "zeroline": False}
+    figure.update_yaxes(**axis, range=[len(names) - 0.5, -0.5], title_text=title, **place)
+
+
+def dots(
+    figure: go.Figure,
+    rows: pd.DataFrame,
+    y: Sequence[str] | pd.Series,
+    names: Sequence[str],
+    name: str,
+    i: int,
+    of: int,
+    place: Place,
+    first: bool,
+) -> None:
+    """`value` of each row with its interval `low` to `high`, beside the row of `names` that `y` says; series `i` of `of`."""
     above, below = (short((rows[a] - rows[b]).clip(lower=0).fillna(0)) for a, b in (("high", "value"), ("value", "low")))
     error = {"type": "data", "symmetric": False, "array": above, "arrayminus": below, "thickness": 1.5, "width": 4}
-    marker = {"color": colour(i), "symbol": symbol(i), "size": 10}
-    figure.add_trace(
-        go.Scatter(
-            x=short(rows["value"]),
-            y=safes(y),
-            mode="markers",
-            error_x=error,
-            marker=marker,
-            hovertemplate="%{y}: %{x:.3f}",
-            **named(name, first),
-        ),
-        **place,
-    )
+    marker = {"color": colour(i), "symbol": symbol(i), "size": 9}
+    places = _positions(y, names) + (i - (of - 1) / 2) * min(0.22, 0.7 / of)
+    options = {
+        "mode": "markers",
+        "error_x": error,
+        "marker": marker,
+        "text": safes(y),
+        "hovertemplate": "%{text}: %{x:.3f}",
+        **named(name, first),
+    }
+    figure.add_trace(go.Scatter(x=short(rows["value"]), y=short(places), **options), **place)
 
 
-def ticks(figure: go.Figure, x: Any, y: Any, name: str, place: Place, first: bool) -> None:
-    """Grey upright ticks: what chance, or a constant, reaches on each row."""
-    marker = {"symbol": "line-ns", "size": 18, "line": {"color": GREY, "width": 3}}
-    hover = f"%{{y}}: {name} %{{x:.3f}}<extra></extra>"
-    # an offset group of their own would push the ticks beside the dots that they are to be compared with
-    figure.add_trace(go.Scatter(x=short(x), y=safes(y), mode="markers", marker=marker, hovertemplate=hover, **named(name, first)), **place)
+def ticks(figure: go.Figure, x: Any, y: Sequence[str] | pd.Series, names: Sequence[str], name: str, place: Place, first: bool) -> None:
+    """Grey upright ticks: what chance, or a constant, reaches on each row of `names`."""
+    options = {"mode": "markers", "text": safes(y), "hovertemplate": f"%{{text}}: {name} %{{x:.3f}}<extra></extra>", **named(name, first)}
+    figure.add_trace(go.Scatter(x=short(x), y=short(_positions(y, names)), marker=TICK, **options), **place)
+
+
+def _positions(y: Sequence[str] | pd.Series, names: Sequence[str]) -> np.ndarray:
+    return pd.Index(list(names)).get_indexer(list(y)).astype(float)

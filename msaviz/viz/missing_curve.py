@@ -51,9 +51,10 @@ def read(frame: pd.DataFrame) -> str:
     rows = part[part["line"] == best].sort_values("rate")
     start, end, seeds = rows.iloc[0], rows.iloc[-1], int(rows["seeds"].min())
     others = [f"{line} {number(value)}" for line, value in mean["value"].items() if line != best]
+    span = f"{number(start['value'])} at rate {number(start['rate'], 1)}, {number(end['value'])} at {number(end['rate'], 1)}"
     return (
         f"Over the missing rates “{best}” has the best mean {name(metric)}, {number(mean.loc[best, 'value'])} "
-        f"({seeds} seed{'s' * (seeds != 1)}; {number(start['value'])} at rate {number(start['rate'], 1)}, {number(end['value'])} at {number(end['rate'], 1)})"
+        f"({seeds} seed{'s' * (seeds != 1)}; {span})"
         f"{', against ' + ', '.join(others) if others else ''}; a constant predictor has {number(mean.loc[best, 'floor'])}."
     )
 

@@ -6,7 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from msaviz.viz import marks
-from msaviz.viz.grid import fit_rows, legend_below, panels
+from msaviz.viz.grid import legend_below, panels, row_height
 from msaviz.viz.missing_curve import headline
 from msaviz.viz.view import View
 from msaviz.viz.words import axis, lower, name, number, sentence, unique
@@ -18,19 +18,19 @@ SUMMARIES = {"mean": "mean over rates", "area": "normalised area"}
 def draw(frame: pd.DataFrame) -> go.Figure:
     """A panel for each headline metric: mean and area as dots with their 95 % interval over seeds, the constant as a grey tick."""
     frame = frame.assign(line=marks.series(frame))
-    metrics = headline(unique(frame["metric"]))
-    figure, places = panels([""] * len(metrics), columns=2, shared_yaxes=True)
+    metrics, lines, summaries = headline(unique(frame["metric"])), unique(frame["line"]), unique(frame["summary"])
+    figure, places = panels([""] * len(metrics), columns=2, shared_yaxes=True, height=row_height(1.5 * len(lines)))
     for metric, place in zip(metrics, places, strict=True):
         first = place == places[0]
         of_metric = frame[frame["metric"] == metric]
         floor = of_metric.groupby("line", sort=False)["floor"].mean()
-        marks.ticks(figure, floor, floor.index, "constant predictor", place, first)
-        for i, summary in enumerate(unique(frame["summary"])):
+        marks.ticks(figure, floor, floor.index, lines, "constant predictor", place, first)
+        for i, summary in enumerate(summaries):
             rows = of_metric[of_metric["summary"] == summary]
-            marks.dots(figure, rows, rows["line"], SUMMARIES.get(summary, summary), i, place, first)
+            marks.dots(figure, rows, rows["line"], lines, SUMMARIES.get(summary, summary), i, len(summaries), place, first)
         figure.update_xaxes(title_text=axis(metric, arrow=True), **place)
-        figure.update_yaxes(type="category", autorange="reversed", **place)
-    return legend_below(fit_rows(figure, frame["line"].nunique()))
+        marks.rows_axis(figure, lines, place)
+    return legend_below(figure)
 
 
 @sentence

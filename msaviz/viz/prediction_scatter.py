@@ -26,7 +26,7 @@ def draw(frame: pd.DataFrame) -> go.Figure:
         else:
             _scatter(figure, part, unique(frame["domain"]), place, place == places[0])
     if _classes(frame):
-        figure.update_coloraxes(cmin=0, cmax=1, colorbar={"title": "share of<br>the label", "tickformat": ".1f"})
+        figure.update_coloraxes(cmin=0, cmax=1, colorbar={"title": "share of the label", "tickformat": ".1f"})
         return figure
     return legend_below(figure)
 
@@ -119,7 +119,8 @@ def read(frame: pd.DataFrame) -> str:
     correlation = np.corrcoef(label, prediction)[0, 1] if varies else float("nan")
     return (
         f"Over {len(part)} utterances predictions correlate with labels at {number(correlation, 2)} and miss them by "
-        f"{number(np.abs(prediction - label).mean())} on average; their spread is {number(prediction.std(), 2)} against {number(label.std(), 2)} of the labels."
+        f"{number(np.abs(prediction - label).mean())} on average; their spread is {number(prediction.std(), 2)} against "
+        f"{number(label.std(), 2)} of the labels."
     )
 
 

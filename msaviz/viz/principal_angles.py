@@ -18,17 +18,19 @@ def draw(frame: pd.DataFrame) -> go.Figure:
     """A line a pair, a panel for each kind of pair; the grey line is the closest that random subspaces come."""
     frame = frame.assign(kind=_kind(frame), line=label(frame.assign(pair=_pair(frame)), "run", "pair"))
     kinds = [kind for kind in KINDS if kind in set(frame["kind"])] or unique(frame["kind"])
+    numbers = {name: i for i, name in enumerate(unique(frame["line"]))}
     figure, places = panels(kinds, shared_yaxes=True)
+    figure.update_layout(height=490)
     for kind, place in zip(kinds, places, strict=True):
         part = frame[frame["kind"] == kind]
         chance = part.groupby("rank")["floor"].min()
         marks.constant(figure, chance.index, chance, place, place == places[0], "chance (5 %)")
-        for i, name in enumerate(unique(part["line"])):
+        for name in unique(part["line"]):
             line = part[part["line"] == name].sort_values("rank")
-            marks.line(figure, line["rank"], line["value"], name, i, place, True, hovertemplate="direction %{x}: %{y:.0f}°")
-        figure.update_xaxes(title_text="direction [rank]", **place)
+            marks.line(figure, line["rank"], line["value"], name, numbers[name], place, True, hovertemplate="direction %{x}: %{y:.0f}°")
+        figure.update_xaxes(title_text="direction [rank]", dtick=1 if part["rank"].max() < 10 else None, **place)
         figure.update_yaxes(range=[0, 92], dtick=30, title_text="principal angle [degrees]" if place["col"] == 1 else None, **place)
-    return legend_below(figure, room=20 + 18 * (frame["line"].nunique() // 5))
+    return legend_below(figure)
 
 
 def _kind(frame: pd.DataFrame) -> pd.Series:

@@ -26,7 +26,7 @@ def draw(frame: pd.DataFrame, *, colour_by: str | None = None) -> go.Figure:
     by = str(chosen(colour_by, COLOURINGS, "colouring")) if colour_by else _colouring(frame)
     frame = frame.assign(panel="all representations" if by == "representation" else label(frame, "run", "representation"))
     titles = unique(frame["panel"])
-    figure, places = panels([_title(frame, title) for title in titles], columns=min(4, max(3, -(-len(titles) // 2))), row_height=260)
+    figure, places = panels([_title(frame, title) for title in titles], columns=min(4, max(3, -(-len(titles) // 2))), height=260)
     groups = unique(frame[by])
     for title, place in zip(titles, places, strict=True):
         part = frame[frame["panel"] == title]
@@ -45,12 +45,14 @@ def draw(frame: pd.DataFrame, *, colour_by: str | None = None) -> go.Figure:
                 ),
                 **place,
             )
-        figure.update_xaxes(showticklabels=False, zeroline=False, ticks="", **place)
-        figure.update_yaxes(showticklabels=False, zeroline=False, ticks="", **place)
+        bottom = places.index(place) + max(p["col"] for p in places) >= len(places)
+        plain = {"showticklabels": False, "zeroline": False, "ticks": ""}
+        figure.update_xaxes(title_text="axis 1 [no unit]" if bottom else None, **plain, **place)
+        figure.update_yaxes(title_text="axis 2 [no unit]" if place["col"] == 1 else None, **plain, **place)
     if by in ("label", "error"):
         reach = float(np.nanmax(np.abs(frame[by].to_numpy(dtype=float)))) or 1.0
-        figure.update_coloraxes(cmid=0, cmin=-reach, cmax=reach, colorbar={"title": f"{by}<br>[label units]" if by == "error" else by})
-    return legend_below(figure, room=-30)
+        figure.update_coloraxes(cmid=0, cmin=-reach, cmax=reach, colorbar={"title": f"{by} [label units]" if by == "error" else by})
+    return legend_below(figure, room=-22)
 
 
 def _layers(part: pd.DataFrame, by: str, groups: list) -> list[tuple[int, str, pd.DataFrame, dict[str, Any]]]:

@@ -6,10 +6,10 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from msaviz.viz import marks
-from msaviz.viz.grid import fit_rows, legend_below, panels
-from msaviz.viz.theme import colour, pattern, safes, short
+from msaviz.viz.grid import legend_below, panels, row_height
+from msaviz.viz.theme import colour, hatch, safes, short
 from msaviz.viz.view import View
-from msaviz.viz.words import listed, number, sentence
+from msaviz.viz.words import listed, number, sentence, unique
 
 NEEDS = ("run", "router", "modality", "experts", "metric", "value", "floor")
 TITLES = {
@@ -30,22 +30,21 @@ def draw(frame: pd.DataFrame) -> go.Figure:
     # the run is part of the name only where it tells something; the modality always is
     names = frame["router"] + " · " + frame["modality"]
     frame = frame.assign(bar=frame["run"] + " · " + names if frame["run"].nunique() > 1 else names)
-    figure, places = panels([TITLES[metric] for metric in metrics], columns=2)
+    most = frame.groupby("metric").size().max()
+    figure, places = panels([TITLES[metric] for metric in metrics], columns=2, labels=frame["bar"], height=row_height(most, each=20))
     ticked = False
     for i, (metric, place) in enumerate(zip(metrics, places, strict=True)):
         part = frame[frame["metric"] == metric]
         floor = part.dropna(subset=["floor"])
         _bars(figure, part, i // 4, place, digits=0 if metric == "dead_experts" else 2)
         if len(floor):
-            marks.ticks(figure, floor["floor"], floor["bar"], "chance (95 %)", place, not ticked)
+            marks.ticks(figure, floor["floor"], floor["bar"], unique(part["bar"]), "chance (95 %)", place, not ticked)
             ticked = True
         least = 1.0 if metric.endswith("effective") or metric == "dead_experts" else 0.05
         top = max(float(part[["value", "floor"]].max().max()), least)
         figure.update_xaxes(range=[0, 1.2 * top], **place)
-        figure.update_yaxes(type="category", autorange="reversed", **place)
-    most = frame.groupby("metric").size().max()
-    figure = fit_rows(figure, most, panels=max(place["row"] for place in places))
-    return legend_below(figure, room=-25) if ticked else figure
+        marks.rows_axis(figure, unique(part["bar"]), place)
+    return legend_below(figure, room=-20) if ticked else figure
 
 
 def _bars(figure: go.Figure, part: pd.DataFrame, i: int, place: dict[str, int], *, digits: int) -> None:
@@ -53,14 +52,15 @@ def _bars(figure: go.Figure, part: pd.DataFrame, i: int, place: dict[str, int], 
     figure.add_trace(
         go.Bar(
             x=short(part["value"]),
-            y=safes(part["bar"]),
+            y=short(range(len(part))),
+            hovertext=safes(part["bar"]),
             orientation="h",
             showlegend=False,
-            marker={"color": colour(i), "pattern": {"shape": pattern(i), "fgcolor": "#FFFFFF", "size": 6}},
+            marker={"color": colour(i), "pattern": hatch(i)},
             text=[number(value, digits) for value in part["value"]],
             textposition="outside",
             cliponaxis=False,
-            hovertemplate="%{y}: %{x:.3f}<extra></extra>",
+            hovertemplate="%{hovertext}: %{x:.3f}<extra></extra>",
         ),
         **place,
     )

@@ -24,7 +24,7 @@ def draw(frame: pd.DataFrame, *, metric: str | None = None) -> go.Figure:
     """An annotated heat map of one measure a run; ● marks a pair beyond its floor of chance."""
     metric = _metric(frame, metric)
     runs = unique(frame["run"])
-    figure, places = panels([str(run) for run in runs], columns=2, row_height=400)
+    figure, places = panels([str(run) for run in runs], columns=2, height=400, labels=frame["representation"])
     for run, place in zip(runs, places, strict=True):
         part = frame[(frame["run"] == run) & (frame["metric"] == metric)]
         both = pd.concat([part, part.rename(columns={"representation": "other", "other": "representation"})])
@@ -34,7 +34,7 @@ def draw(frame: pd.DataFrame, *, metric: str | None = None) -> go.Figure:
             for name in ("value", "floor")
         )
         text = [
-            ["" if pd.isna(v) else f"{v:.2f}{' ●' if v > f else ''}" for v, f in zip(*row, strict=True)]
+            ["" if pd.isna(v) else f"{number(v, 2)}{' ●' if v > f else ''}" for v, f in zip(*row, strict=True)]
             for row in zip(value.to_numpy(), floor.to_numpy(), strict=True)
         ]
         figure.add_trace(
@@ -55,7 +55,7 @@ def draw(frame: pd.DataFrame, *, metric: str | None = None) -> go.Figure:
         )
         figure.update_xaxes(type="category", showgrid=False, **place)
         figure.update_yaxes(type="category", showgrid=False, autorange="reversed", **place)
-    figure.update_coloraxes(cmin=0, cmax=1, colorbar={"title": MEANING.get(metric, metric).replace(" of ", "<br>of ")})
+    figure.update_coloraxes(cmin=0, cmax=1, colorbar={"title": MEANING.get(metric, metric)})
     return figure
 
 

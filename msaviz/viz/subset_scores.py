@@ -6,7 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from msaviz.viz import marks
-from msaviz.viz.grid import fit_rows, legend_below, panels
+from msaviz.viz.grid import legend_below, panels, row_height
 from msaviz.viz.missing_curve import headline
 from msaviz.viz.view import View
 from msaviz.viz.words import axis, lower, name, number, sentence, unique
@@ -17,19 +17,19 @@ NEEDS = ("run", "model", "split", "selection", "subset", "metric", "value", "low
 def draw(frame: pd.DataFrame) -> go.Figure:
     """A panel for each headline metric: a dot a model and subset with its 95 % interval over seeds; grey is the constant."""
     frame = frame.assign(line=marks.series(frame))
-    metrics = headline(unique(frame["metric"]))
-    figure, places = panels([""] * len(metrics), columns=2, shared_yaxes=True)
+    metrics, lines, subsets = headline(unique(frame["metric"])), unique(frame["line"]), unique(frame["subset"])
+    figure, places = panels([""] * len(metrics), columns=2, shared_yaxes=True, height=row_height(len(subsets) * (1 + len(lines) / 4)))
     for metric, place in zip(metrics, places, strict=True):
         first = place == places[0]
         of_metric = frame[frame["metric"] == metric]
         floor = of_metric.groupby("subset", sort=False)["floor"].mean()
-        marks.ticks(figure, floor, floor.index, "constant predictor", place, first)
-        for i, line in enumerate(unique(frame["line"])):
+        marks.ticks(figure, floor, floor.index, subsets, "constant predictor", place, first)
+        for i, line in enumerate(lines):
             rows = of_metric[of_metric["line"] == line]
-            marks.dots(figure, rows, rows["subset"], line, i, place, first)
+            marks.dots(figure, rows, rows["subset"], subsets, line, i, len(lines), place, first)
         figure.update_xaxes(title_text=axis(metric, arrow=True), **place)
-        figure.update_yaxes(type="category", autorange="reversed", title_text="modalities that are there" if first else None, **place)
-    return legend_below(fit_rows(figure, frame["subset"].nunique()))
+        marks.rows_axis(figure, subsets, place, title="modalities that are there" if first else None)
+    return legend_below(figure)
 
 
 @sentence

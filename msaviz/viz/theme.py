@@ -23,9 +23,9 @@ SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "
 PATTERNS = ("", "/", "x", ".", "-", "\\", "+", "|")
 GREY = "#6B6B6B"
 DARK_GREY = "#A5A5A5"
-SEQUENTIAL = [[0.0, "#F7FBFF"], [0.35, "#9FC9E6"], [0.7, "#2E86C1"], [1.0, "#08306B"]]
-DARK_SEQUENTIAL = [[0.0, "#10202E"], [0.35, "#1F5C85"], [0.7, "#56B4E9"], [1.0, "#EAF6FF"]]
-DIVERGING = [[0.0, "#B34700"], [0.5, "#B9B9B9"], [1.0, "#0072B2"]]
+SEQUENTIAL = [[0.0, "#F7FBFF"], [0.5, "#ABD0E9"], [0.6, "#6FAFD9"], [0.75, "#1F6FB2"], [1.0, "#08306B"]]
+DARK_SEQUENTIAL = [[0.0, "#10202E"], [0.35, "#1A4A6B"], [0.6, "#2F7FB0"], [0.75, "#8CCBF0"], [1.0, "#F2F9FF"]]
+DIVERGING = [[0.0, "#B34700"], [0.5, "#A8A8A8"], [1.0, "#0072B2"]]
 DARK_DIVERGING = [[0.0, "#E69F00"], [0.5, "#8A8A8A"], [1.0, "#8FD0F5"]]
 Theme = Literal["light", "dark"]
 
@@ -43,8 +43,9 @@ def symbol(index: int) -> str:
     return SYMBOLS[index % len(SYMBOLS)]
 
 
-def pattern(index: int) -> str:
-    return PATTERNS[index % len(PATTERNS)]
+def hatch(index: int) -> dict[str, Any]:
+    """The pattern of a bar: white strokes over its own colour."""
+    return {"shape": PATTERNS[index % len(PATTERNS)], "fillmode": "overlay", "fgcolor": "#FFFFFF", "size": 8, "solidity": 0.25}
 
 
 def faint(hexadecimal: str, alpha: float = 0.15) -> str:
@@ -79,6 +80,7 @@ def template(theme: Theme = "light") -> go.layout.Template:
         "automargin": True,
         "showline": True,
         "ticks": "outside",
+        "title": {"standoff": 6, "font": {"size": 13}},
     }
     return go.layout.Template(
         layout={
@@ -92,7 +94,8 @@ def template(theme: Theme = "light") -> go.layout.Template:
             "legend": {"bgcolor": "rgba(0,0,0,0)", "itemsizing": "constant", "tracegroupgap": 4},
             "colorscale": {"sequential": DARK_SEQUENTIAL if dark else SEQUENTIAL, "diverging": DARK_DIVERGING if dark else DIVERGING},
             "hoverlabel": {"align": "left"},
-            "margin": {"l": 60, "r": 20, "t": 60, "b": 50},
+            "margin": {"l": 60, "r": 20, "t": 60, "b": 60},
+            "coloraxis": {"colorbar": {"thickness": 16, "outlinewidth": 0, "title": {"side": "right", "font": {"size": 13}}}},
         }
     )
 

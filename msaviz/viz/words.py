@@ -54,7 +54,7 @@ def number(value: float, digits: int = 3) -> str:
     """0.1234 -> "0.123", 1234.5 -> "1234", NaN -> "n/a"."""
     if value is None or not np.isfinite(value):
         return "n/a"
-    value = float(value)
+    value = round(float(value), digits) + 0.0  # + 0.0 turns -0.0 into 0.0
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.{digits}f}"
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from msaviz.nn.encoders import SequenceEncoder
-from msaviz.nn.moe import Experts, Mixture, Pool
+from msaviz.nn.moe import DISPATCHES, Experts, Mixture, Pool
 from msaviz.nn.routers import KINDS, Router, chosen
 
 
@@ -45,6 +45,18 @@ def test_every_dispatch_gives_the_values_and_gradients_of_the_dense_one(dispatch
         torch.testing.assert_close(one, two, atol=1e-5, rtol=1e-5)
 
 
+def test_dispatches_agree_in_training_with_dropout_too():
+    experts, x = Experts(4, 8, 16, dropout=0.4), torch.randn(50, 8)
+    gates = Router(8, 4, kind="top_k", k=2)(x)[1]
+    found = []
+    for dispatch in DISPATCHES:
+        torch.manual_seed(1)
+        found.append(experts(x, gates, chosen(gates), dispatch))
+    assert 0.3 < (found[0] == 0).float().mean() < 0.5
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0], atol=1e-5, rtol=1e-5)
+
+
 def test_the_mixture_is_the_gated_sum_of_what_the_experts_say():
     experts, x, gates = Experts(3, 8, 16, out=5), torch.randn(10, 8), torch.rand(10, 3)
     outputs = experts.outputs(x)
@@ -61,7 +73,7 @@ def test_the_automatic_dispatch_drops_nothing_at_any_size(size):
     torch.testing.assert_close(experts(x, gates, chosen(gates)), experts(x, gates, dispatch="dense"), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("dispatch", ["auto", "dense", "padded", "sorted"])
+@pytest.mark.parametrize("dispatch", DISPATCHES)
 def test_no_token_at_all_is_no_error(dispatch):
     experts, none = Experts(4, 8, 16), torch.zeros(0, 8)
     out = experts(none, torch.zeros(0, 4), torch.zeros(0, 4, dtype=torch.bool), dispatch)

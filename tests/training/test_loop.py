@@ -48,10 +48,11 @@ def test_kept_weights_give_the_logged_validation_score_and_the_saved_predictions
     np.testing.assert_allclose(run.predictions("test").prediction, run.predict("test"), atol=1e-5)
 
 
-def test_learning_beats_the_constant_predictor(run):
+def test_learning_beats_the_constant_predictor(tmp_path):
+    run = train(experiment("derl", **{"train.batch": 8, "train.epochs": 8, "train.lr": 3e-3}), tmp_path / "run", progress=False)
     label = run.dataset.splits["test"].labels[run.spec.target]
     constant = np.median(run.dataset.splits["train"].labels[run.spec.target])
-    assert np.abs(run.predict("test") - label).mean() < np.abs(constant - label).mean()
+    assert np.abs(run.predict("test") - label).mean() < 0.85 * np.abs(constant - label).mean()
 
 
 def test_the_same_seed_gives_the_same_run(run, tmp_path):

@@ -1,0 +1,174 @@
+"""Does the restricted reader admit data, and nothing else, whatever wrote the pickle?"""
+
+import builtins
+import collections
+import io
+import os
+import pickle
+import struct
+
+import numpy as np
+import pytest
+
+from msaviz.data import unpickle
+
+VALUES = {
+    "f4": np.arange(6, dtype=np.float32).reshape(2, 3),
+    "fortran": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+    "big": np.arange(4, dtype=">i4"),
+    "bool": np.array([True, False]),
+    "text": np.array(["good", "früh"]),
+    "objects": np.array(["a", None, 3], dtype=object),
+    "empty": np.zeros((0, 5), np.float32),
+    "scalar": np.float32(2.5),
+    "list": [1, 2.5, "x", (True, None), {3, 4}],
+    "ordered": collections.OrderedDict(a=1),
+    "default": collections.defaultdict(list, a=[1]),
+    "nested": {"a": [np.arange(3)]},
+}
+
+
+def same(a, b):
+    if isinstance(b, np.ndarray):
+        assert isinstance(a, np.ndarray)
+        assert a.shape == b.shape
+        assert a.dtype.kind == b.dtype.kind
+        np.testing.assert_array_equal(a, b)
+    elif isinstance(b, dict):
+        assert list(a) == list(b)
+        for key in b:
+            same(a[key], b[key])
+    elif isinstance(b, list) and any(isinstance(v, np.ndarray) for v in b):
+        for x, y in zip(a, b, strict=True):
+            same(x, y)
+    else:
+        assert a == b
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_what_went_in_comes_out(protocol):
+    same(unpickle.loads(pickle.dumps(VALUES, protocol=protocol)), VALUES)
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_numpy_1_and_numpy_2_name_their_core_differently(protocol):
+    new = pickle.dumps(VALUES["nested"], protocol=protocol)
+    assert b"numpy._core" in new
+    old = new.replace(b"numpy._core", b"numpy.core")
+    if protocol >= 4:  # framed: names carry their length
+        old = old.replace(b"\x8c\x16numpy.core.multiarray", b"\x8c\x15numpy.core.multiarray")
+        old = old.replace(b"\x8c\x13numpy.core.numeric", b"\x8c\x12numpy.core.numeric")
+        frame = struct.unpack("<Q", old[3:11])[0] - (len(new) - len(old))
+        old = old[:3] + struct.pack("<Q", frame) + old[11:]
+    same(unpickle.loads(old), VALUES["nested"])
+
+
+def python_2_array(raw: bytes, count: int) -> bytes:
+    """What Python 2's cPickle (protocol 2) writes for {'audio': float32 array, 'raw_text': ['...']}: byte strings throughout."""
+
+    def short(text: bytes) -> bytes:
+        return b"U" + bytes([len(text)]) + text
+
+    dtype = b"cnumpy\ndtype\n" + short(b"f4") + b"K\x00K\x01\x87R(K\x03" + short(b"<") + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+    array = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85" + short(b"b") + b"\x87R"
+    array += b"(K\x01K" + bytes([count]) + b"\x85" + dtype + b"\x89" + short(raw) + b"tb"
+    texts = b"](" + short("früh".encode()) + short(b"caf\xe9") + b"e"
+    return b"\x80\x02}(" + short(b"audio") + array + short(b"raw_text") + texts + b"u."
+
+
+def test_python_2_bytes_become_text_and_arrays():
+    values = np.array([1.5, -2.0, 300.0], dtype=np.float32)
+    found = unpickle.loads(python_2_array(values.tobytes(), 3))
+    np.testing.assert_array_equal(found["audio"], values)
+    assert found["audio"].dtype == np.float32
+    assert found["raw_text"] == ["früh", "café"]  # UTF-8, else Latin-1
+
+
+class Calls:
+    """Pickles as a call of `function(*arguments)`."""
+
+    def __init__(self, function, *arguments):
+        self.call = (function, arguments)
+
+    def __reduce__(self):
+        return self.call
+
+
+def touched(tmp_path):
+    return list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (os.system, "posix.system"),
+        (builtins.eval, ".eval`"),
+        (builtins.exec, ".exec`"),
+        (builtins.getattr, ".getattr`"),
+        (builtins.open, "io.open"),
+        (os.mkdir, "posix.mkdir"),
+        (np.fromfile, "fromfile"),
+        (np.save, "numpy.save"),
+        (io.BytesIO, "_io.BytesIO"),
+    ],
+)
+@pytest.mark.parametrize("wrap", [lambda x: x, lambda x: {"train": {"audio": [x]}}, lambda x: np.array([x, None], dtype=object)])
+@pytest.mark.parametrize("protocol", [0, 2, 4, 5])
+def test_calls_are_refused_by_name_and_nothing_runs(tmp_path, monkeypatch, function, name, wrap, protocol):
+    monkeypatch.chdir(tmp_path)
+    content = pickle.dumps(wrap(Calls(function, "touched")), protocol=protocol)
+    with pytest.raises(unpickle.UnsafePickle, match=r"refused, because it asks for .*Nothing was executed|nothing was executed") as error:
+        unpickle.loads(content, "evil.pkl")
+    assert name in str(error.value)
+    assert "evil.pkl" in str(error.value)
+    assert not touched(tmp_path)
+
+
+def test_gadgets_made_of_admitted_names_do_nothing():
+    stranger = b"cnumpy\nndarray\n(K\x05tR."  # ndarray(5) called directly
+    with pytest.raises(unpickle.UnsafePickle, match=r"calls numpy.ndarray"):
+        unpickle.loads(stranger)
+    build = b"c_codecs\nencode\n}(X\x01\x00\x00\x00aK\x01ub."  # BUILD on a function: would set its attributes
+    with pytest.raises(unpickle.UnsafePickle, match="change a function"):
+        unpickle.loads(build)
+    codec = b"c_codecs\nencode\n(X\x01\x00\x00\x00aX\x05\x00\x00\x00rot13tR."
+    with pytest.raises(unpickle.UnsafePickle, match="rot13"):
+        unpickle.loads(codec)
+    with pytest.raises(unpickle.UnsafePickle, match="bare function"):
+        unpickle.loads(b"cnumpy\ndtype\n.")
+    with pytest.raises(ValueError, match=r"damaged|complete"):
+        unpickle.loads(b"\x80\x02cnumpy\ndtype\n)\x81.")  # NEWOBJ wants a class; ours are none
+
+
+def test_a_lying_array_is_damaged_not_dangerous():
+    honest = pickle.dumps(np.arange(4, dtype=np.int32), protocol=2)
+    for lie in (honest.replace(b"K\x04\x85", b"K\x40\x85"), honest.replace(b"K\x04\x85", b"J\xff\xff\xff\xff\x85")):
+        assert lie != honest
+        with pytest.raises(ValueError, match="is damaged"):
+            unpickle.loads(lie)
+    with pytest.raises(unpickle.UnsafePickle, match="neither numbers nor text"):
+        unpickle.loads(pickle.dumps(np.zeros(2, dtype=[("a", "f4")])))
+    with pytest.raises(unpickle.UnsafePickle, match="neither numbers nor text"):
+        unpickle.loads(pickle.dumps(np.zeros(2, dtype="M8[s]")))
+
+
+def test_cycles_and_depth_are_refused():
+    loop: list = []
+    loop.append(loop)
+    with pytest.raises(unpickle.UnsafePickle, match="contains itself"):
+        unpickle.loads(pickle.dumps(loop))
+    with pytest.raises(unpickle.UnsafePickle, match="nested too deeply"):
+        unpickle.loads(b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b".")
+
+
+def test_a_file_that_is_no_pickle_says_what_it_is(tmp_path):
+    path = tmp_path / "mosi.pkl"
+    for content, expected in [
+        (pickle.dumps(VALUES)[:200], "is the download complete"),
+        (b"", "is the download complete"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
+        (b"<!DOCTYPE html><html>", "web page"),
+    ]:
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=expected):
+            unpickle.load(path)

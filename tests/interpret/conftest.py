@@ -1,0 +1,27 @@
+"""The planted traces, made once."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+if "planted_trace" not in sys.modules:
+    spec = importlib.util.spec_from_file_location("planted_trace", Path(__file__).with_name("planted_trace.py"))
+    sys.modules["planted_trace"] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+
+@pytest.fixture(scope="session")
+def planted():
+    return sys.modules["planted_trace"]
+
+
+@pytest.fixture(scope="session")
+def trace(planted):
+    return planted.planted(400)
+
+
+@pytest.fixture(scope="session")
+def classes(planted):
+    return planted.planted(240, task=planted.CLASSES)
