@@ -80,9 +80,8 @@ def test_imports_go_down_and_wings_never_meet(path):
 def test_the_law_catches_a_culprit(tmp_path, monkeypatch):
     file = tmp_path / "msaviz" / "viz" / "bad.py"
     file.parent.mkdir(parents=True)
-    file.write_text(
-        "import pandas\ndef f():\n    from msaviz.interpret.table import Table\n    from ..training import run\n    from msaviz import data\n    import msaviz.types\n"
-    )
+    inside = ("from msaviz.interpret.table import Table", "from ..training import run", "from msaviz import data", "import msaviz.types")
+    file.write_text("\n    ".join(["import pandas\ndef f():", *inside]))
     monkeypatch.setitem(globals(), "ROOT", tmp_path)
     told = culprits(file)
     assert [line.partition(" imports ")[2] for line in told] == [

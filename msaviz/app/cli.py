@@ -28,6 +28,8 @@ data = typer.Typer(help="Look at a data source, or convert it.")
 app.add_typer(data, name="data")
 
 SOURCE_HELP = "`synthetic`, `synthetic:key=value,…`, or the path of a file or folder."
+STOPPED = 130
+"""The exit code of a command that Ctrl-C ended."""
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 
 
@@ -239,7 +241,7 @@ def _fail(message: str, code: int = 2) -> NoReturn:
 def _stopped(arguments: list[str]) -> NoReturn:
     again = [*arguments, *([] if "--resume" in arguments else ["--resume"])]
     hint = f" What was done is kept; go on with: msaviz {shlex.join(again)}" if arguments[:1] == ["train"] else ""
-    _fail(f"stopped.{hint}", 130)
+    _fail(f"stopped.{hint}", STOPPED)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -260,4 +262,6 @@ def main(arguments: list[str] | None = None) -> None:
         if not hasattr(error, "format_message"):  # a usage error of typer, whichever click it carries
             raise
         _fail(f"{error.format_message()} (msaviz --help, or --help after a command, shows what it takes)")
+    if code == STOPPED:  # how newer versions of typer tell of a KeyboardInterrupt
+        _stopped(arguments)
     raise SystemExit(code if isinstance(code, int) else 0)

@@ -35,7 +35,7 @@ class Group:
         return [run.experiment.seed for run in self.runs]
 
     def sweep(self, protocol: str, split: str, selection: str = "validation") -> pd.DataFrame:
-        """The protocol's frame of all runs of the group, with the label for `model`."""
+        """The protocol's frame of all runs of the group, with the label for `model`, so that curves bear the report's names."""
         frames = [evaluated(run, protocol, split=split, selection=selection) for run in self.runs]
         return self._joined(frames).assign(model=self.label)
 

@@ -41,10 +41,9 @@ def from_arrays(
     y: [n], or task -> [n]; floats make a regression task, integers or strings classes (-1 or '' = no label); `tasks` overrules.
     splits: None (70/15/15 by a hash of the id), [n] names, or name -> row numbers. domain: None or [n] names or numbers.
     normalise: modalities to standardise (None: all frames but "text"). unknown: token-id modality -> id of a dropped token.
-    Raises ValueError that prints expected against got.
-    """
+    ValueErrors print expected against got."""
     labels, kinds = _labels(y, tasks)
-    n = len(next(iter(labels.values())))
+    n = len(labels[next(iter(labels))])
     vocabularies = dict(vocabularies or {})
     sequences, traps = {}, []
     for m, value in modalities.items():
@@ -54,20 +53,32 @@ def from_arrays(
             traps.append(f"{m}: no vocabulary size was given; the largest id says {vocabularies[m]}.")
     columns = {"ids": ids, "texts": texts, "tokens": tokens, "domain": domain}
     _check_lengths({**columns, **labels}, n)
-    ids = [str(i) for i in ids] if ids is not None else [f"row_{i}" for i in range(n)]
-    joined = [TOKEN_SEPARATOR.join(t) for t in tokens] if tokens is not None else None
-    parts = {}
-    for split, rows in _rows(splits, ids).items():
-        parts[split] = Part(
+    parts = _parts(sequences, labels, columns, splits)
+    unknown = dict.fromkeys(vocabularies, 0) | dict(unknown or {})
+    return assemble(name, parts, kinds, vocabularies=vocabularies, unknown=unknown, contextual=contextual, normalise=normalise, traps=traps)
+
+
+def _parts(sequences: Mapping[str, Ragged], labels: Mapping[str, np.ndarray], columns: Mapping[str, Any], splits: Any) -> dict[str, Part]:
+    """The rows of each split; columns that are None stay so."""
+    n = len(next(iter(labels.values())))
+    ids = [str(i) for i in columns["ids"]] if columns["ids"] is not None else [f"row_{i}" for i in range(n)]
+    tokens = columns["tokens"]
+    joined = [TOKEN_SEPARATOR.join(t) for t in tokens] if tokens is not None else ()
+
+    def strings(name: str, rows: np.ndarray) -> list[str] | None:
+        return [str(columns[name][i]) for i in rows] if columns[name] is not None else None
+
+    return {
+        split: Part(
             {m: s.take(rows) for m, s in sequences.items()},
             {task: values[rows] for task, values in labels.items()},
             [ids[i] for i in rows],
-            [str(texts[i]) for i in rows] if texts is not None else None,
+            strings("texts", rows),
             [joined[i] for i in rows] if joined else (),
-            [str(domain[i]) for i in rows] if domain is not None else None,
+            strings("domain", rows),
         )
-    unknown = dict.fromkeys(vocabularies, 0) | dict(unknown or {})
-    return assemble(name, parts, kinds, vocabularies=vocabularies, unknown=unknown, contextual=contextual, normalise=normalise, traps=traps)
+        for split, rows in _rows(splits, ids).items()
+    }
 
 
 def sequence(modality: str, value: Any, rows: int, lengths: Any = None) -> Ragged:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 
@@ -61,13 +61,11 @@ def assemble(
     """
     vocabularies = dict(vocabularies or {})
     widths, samples = _widths(name, parts, vocabularies)
-    order = tuple(sorted(samples, key=lambda m: (ORDER.index(m) if m in ORDER else len(ORDER), list(samples).index(m))))
+    order = tuple([m for m in ORDER if m in samples] + [m for m in samples if m not in ORDER])
     spec = Spec(widths, dict(tasks), {m: vocabularies[m] for m in order if m in vocabularies}, tuple(domains or _domains(parts)), order)
     splits = {s: _split(s, parts[s], spec, samples) for s in SPLITS if s in parts}
-    wanted = [m for m in order if m in widths and (m in normalise if normalise is not None else m != "text")]
-    normalisation = {m: fit(splits["train"].sequences[m]) for m in wanted} if "train" in splits else {}
-    normalisation = {m: pair for m, pair in normalisation.items() if pair is not None}
-    splits = {s: Split(**{**_columns(split), "normalisation": normalisation}) for s, split in splits.items()}
+    normalisation = _normalisation(splits, spec, normalise)
+    splits = {s: replace(split, normalisation=normalisation) for s, split in splits.items()}
     found = [*traps, *(t for part in parts.values() for t in part.traps), *look(splits, spec, normalisation)]
     return Dataset(
         name,
@@ -80,10 +78,6 @@ def assemble(
         normalisation,
         truth,
     )
-
-
-def _columns(split: Split) -> dict[str, Any]:
-    return {k: v for k, v in vars(split).items() if not k.startswith("_")}
 
 
 def _widths(name: str, parts: Mapping[str, Part], vocabularies: Mapping[str, int]) -> tuple[dict[str, int], dict[str, Ragged]]:
@@ -143,6 +137,13 @@ def _labels(name: str, task: Task, values: np.ndarray | None, rows: int, split: 
         bad = int(np.flatnonzero((y < -1) | (y >= len(task.classes)))[0])
         raise ValueError(f"{split}: label {name!r} of row {bad} is {y[bad]}; expected -1 (none) to {len(task.classes) - 1}")
     return y
+
+
+def _normalisation(splits: Mapping[str, Split], spec: Spec, chosen: Collection[str] | None) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """What train says of each modality to standardise; nothing where it has no step."""
+    wanted = [m for m in spec.modalities if m in spec.widths and (m in chosen if chosen is not None else m != "text")]
+    found = {m: fit(splits["train"].sequences[m]) for m in wanted} if "train" in splits else {}
+    return {m: pair for m, pair in found.items() if pair is not None}
 
 
 def fit(sequence: Ragged) -> tuple[np.ndarray, np.ndarray] | None:

@@ -9,8 +9,9 @@ import pandas as pd
 
 from msaviz.interpret.table import Table
 
-COLUMNS = ("run", "step", "epoch", "split", "domain", "kind", "metric", "value")
+COLUMNS = ("run", "step", "epoch", "split", "domain", "rate", "kind", "metric", "value")
 NEEDED = ("step", "split", "metric", "value")
+TOTAL = ("loss", "loss/total")
 DEFAULTS = {"run": "run", "epoch": np.nan, "domain": "all"}
 
 
@@ -18,6 +19,7 @@ def answer(history: pd.DataFrame | Iterable[pd.DataFrame], *, points: int = 400)
     """The history with at most `points` points a line (means over equal stretches of steps; an epoch's line is short and stays as it is).
 
     `kind` is "total" (the weighted loss), "term" (an unweighted loss term, "loss/" taken off its name), or "metric".
+    A metric at a missing rate, "mae@0.3", is metric "mae" at `rate` .3; elsewhere `rate` is NaN.
     Raises ValueError when a column is missing.
     """
     frames = [history] if isinstance(history, pd.DataFrame) else list(history)
@@ -33,8 +35,10 @@ def answer(history: pd.DataFrame | Iterable[pd.DataFrame], *, points: int = 400)
     groups = frame.assign(bin=bin_).groupby([*keys, "bin"], sort=False)
     frame = groups.agg(step=("step", "max"), epoch=("epoch", "max"), value=("value", "mean")).reset_index()
     name = frame["metric"].astype(str)
-    kind = np.where(name == "loss", "total", np.where(name.str.startswith("loss/"), "term", "metric"))
-    return frame.assign(kind=kind, metric=name.str.removeprefix("loss/"))[list(COLUMNS)]
+    kind = np.where(name.isin(TOTAL), "total", np.where(name.str.startswith("loss/"), "term", "metric"))
+    parts = name.str.removeprefix("loss/").str.extract(r"^(?P<metric>.*?)(?:@(?P<rate>[0-9.]+))?$")
+    metric = parts["metric"].where(kind != "total", "loss")
+    return frame.assign(kind=kind, metric=metric, rate=parts["rate"].astype(float))[list(COLUMNS)]
 
 
 TABLE = Table(COLUMNS, answer, of="history")

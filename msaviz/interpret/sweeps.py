@@ -10,6 +10,9 @@ import pandas as pd
 
 NEEDED = ("run", "model", "seed", "protocol", "split", "selection", "rate", "subset", "metric", "value", "floor")
 
+SUMMARIES = ("mean", "area")
+"""What the `subset` of a protocol's own summary rows says (their `rate` is NaN): they are no condition, and are left out here."""
+
 
 def joined(sweep: pd.DataFrame | Iterable[pd.DataFrame], protocol: str) -> pd.DataFrame:
     """The rows of one protocol, with a column `series`: the runs that differ in their seed only.
@@ -20,7 +23,8 @@ def joined(sweep: pd.DataFrame | Iterable[pd.DataFrame], protocol: str) -> pd.Da
     frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(NEEDED))
     if missing := [name for name in NEEDED if name not in frame.columns]:
         raise ValueError(f"the frame of a protocol needs the columns {missing}; it has {list(frame.columns)}")
-    frame = frame[frame["protocol"] == protocol].reset_index(drop=True)
+    summary = frame["rate"].isna() & frame["subset"].isin(SUMMARIES)
+    frame = frame[(frame["protocol"] == protocol) & ~summary].reset_index(drop=True)
     return frame.assign(series=_series(frame))
 
 

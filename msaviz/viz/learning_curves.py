@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 import plotly.graph_objects as go
 
 from msaviz.viz import marks
 from msaviz.viz.grid import legend_below, panels
+from msaviz.viz.missing_curve import headline
 from msaviz.viz.theme import safe
 from msaviz.viz.view import View
-from msaviz.viz.words import LOWER_IS_BETTER, axis, first_of, label, lower, name, number, sentence, unique
+from msaviz.viz.words import LOWER_IS_BETTER, axis, chosen, first_of, label, lower, name, number, sentence, unique
 
-NEEDS = ("run", "step", "split", "domain", "kind", "metric", "value")
+NEEDS = ("run", "step", "split", "domain", "rate", "kind", "metric", "value")
 ORDER = {"total": 0, "term": 1, "metric": 2}
 
 
-def draw(frame: pd.DataFrame, *, kind: str | None = None) -> go.Figure:
-    """A small panel for each loss term and metric (all, or those of one `kind`: total, term, metric); a line a run and split."""
-    frame = _whole(frame if kind is None else frame[frame["kind"] == kind])
-    frame = frame.assign(
-        line=label(frame, "run", "split"), panel=[_title(*pair) for pair in zip(frame["kind"], frame["metric"], strict=True)]
-    )
+def draw(frame: pd.DataFrame, *, kind: str | None = None, metrics: Sequence[str] | None = None) -> go.Figure:
+    """A small panel for each loss term and metric (all, or those of one `kind`: total, term, metric); a line a run, split and missing rate.
+
+    `metrics`: which of the metrics; the score that chose the checkpoint and the headline ones without a wish.
+    """
+    frame = _whole(frame)
+    known = unique(frame.loc[frame["kind"] == "metric", "metric"])
+    wanted = [chosen(metric, known, "metric") for metric in metrics] if metrics else {"score", *(headline(known) if known else ())}
+    frame = frame[(frame["kind"] != "metric") | frame["metric"].isin(wanted)]
+    if kind is not None:
+        frame = frame[frame["kind"] == chosen(kind, unique(frame["kind"]), "kind")]
+    frame = frame.assign(line=_lines(frame), panel=[_title(*pair) for pair in zip(frame["kind"], frame["metric"], strict=True)])
     titles = unique(frame.sort_values("kind", key=lambda kinds: kinds.map(ORDER), kind="stable")["panel"])
     figure, places = panels(titles, columns=4 if len(titles) > 3 else 3, height=190)
     lines = unique(frame["line"])
@@ -45,6 +54,12 @@ def _whole(frame: pd.DataFrame) -> pd.DataFrame:
     return frame if everything.empty else everything
 
 
+def _lines(frame: pd.DataFrame) -> pd.Series:
+    """Name of each line: run (where there are several), split, and the missing rate of its validation input."""
+    rate = frame["rate"].map(lambda rate: "" if pd.isna(rate) else f" at rate {rate:g}")
+    return label(frame, "run", "split") + rate
+
+
 def _title(kind: str, metric: str) -> str:
     return {"total": "total loss", "term": f"loss: {metric.replace('_', ' ')}"}.get(kind, axis(metric))
 
@@ -62,9 +77,11 @@ def read(frame: pd.DataFrame) -> str:
     held = frame[(frame["kind"] == "metric") & frame["split"].isin(["valid", "validation"])]
     if len(held):
         metric = str(first_of(unique(held["metric"]), (*LOWER_IS_BETTER, "accuracy")))
-        held = held[held["metric"] == metric]
+        held = held[(held["metric"] == metric)]
+        held = held[held["rate"].isna() | (held["rate"] == held["rate"].min())]
         best = held.loc[held["value"].idxmin() if lower(metric) else held["value"].idxmax()]
-        text += f"; the best validation {name(metric)} was {number(best['value'])}, at step {int(best['step'])} of “{best['run']}”"
+        rate = "" if pd.isna(best["rate"]) else f" at missing rate {best['rate']:g}"
+        text += f"; the best validation {name(metric)}{rate} was {number(best['value'])}, at step {int(best['step'])} of “{best['run']}”"
     return f"{text}."
 
 

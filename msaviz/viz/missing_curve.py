@@ -13,7 +13,7 @@ from msaviz.viz.view import View
 from msaviz.viz.words import axis, chosen, first_of, lower, name, number, sentence, unique
 
 NEEDS = ("run", "model", "split", "selection", "rate", "metric", "value", "low", "high", "seeds", "floor")
-HEADLINE = ("mae", "acc2_negpos", "weighted_f1", "accuracy", "corr")
+HEADLINE = ("mae", "acc2_negpos", "acc2", "weighted_f1", "accuracy", "corr")
 
 
 def draw(frame: pd.DataFrame, *, metrics: Sequence[str] | None = None) -> go.Figure:

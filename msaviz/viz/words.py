@@ -8,7 +8,7 @@ from functools import wraps
 import numpy as np
 import pandas as pd
 
-LOWER_IS_BETTER = ("mae", "bias", "loss")
+LOWER_IS_BETTER = ("mae", "score", "bias", "loss")
 NAMES = {
     "mae": "MAE",
     "corr": "Pearson correlation",
@@ -17,11 +17,14 @@ NAMES = {
     "acc2_nonneg": "Acc-2 (negative/non-negative)",
     "f1_negpos": "F1 (negative/positive)",
     "f1_nonneg": "F1 (negative/non-negative)",
+    "acc2": "Acc-2",
+    "acc3": "Acc-3",
     "acc5": "Acc-5",
     "acc7": "Acc-7",
     "accuracy": "accuracy",
     "weighted_f1": "weighted F1",
     "uar": "UAR",
+    "score": "validation score",
     "r2": "R²",
     "balanced_accuracy": "balanced accuracy",
     "bias": "bias (prediction - label)",

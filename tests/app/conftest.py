@@ -12,7 +12,7 @@ from tiny_runs import trained
 def tiny(tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("runs")
     return {
-        "derl": trained(folder, "derl-0"),
+        "derl": trained(folder, "derl-0", log_test=True),
         "again": trained(folder, "derl-1", seed=1, log_test=True),
         "plain": trained(folder, "plain", model="early_fusion", log_test=True),
     }

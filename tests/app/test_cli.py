@@ -26,7 +26,13 @@ def run(*arguments: object) -> int:
 
 
 def test_help_is_quick_and_loads_no_torch():
-    run_help = "import sys\ntry:\n    from msaviz.app.cli import main; main(['--help'])\nfinally:\n    assert not {'torch', 'pandas'} & set(sys.modules)"
+    lines = [
+        "import sys",
+        "from msaviz.app.cli import main",
+        "try: main(['--help'])",
+        "finally: assert not {'torch', 'pandas'} & set(sys.modules)",
+    ]
+    run_help = "\n".join(lines)
     spent = []
     for _ in range(2):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -77,7 +83,8 @@ def test_a_mistake_is_one_line_and_leaves_nothing(arguments, capsys, tmp_path, m
 
 def test_an_unknown_name_lists_what_exists(capsys):
     run("train", "nonsense", "--out", "x")
-    assert all(name in capsys.readouterr().err for name in catalog.MODELS)
+    told = capsys.readouterr().err
+    assert all(name in told for name in catalog.MODELS)
 
 
 def test_stopping_says_how_to_go_on(monkeypatch, capsys):

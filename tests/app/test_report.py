@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
+from tiny_runs import trained
 
 from msaviz.app import markup, pages
 from msaviz.app import report as module
@@ -101,11 +102,13 @@ def test_scores_are_kept_until_the_weights_change(tiny, tmp_path, monkeypatch):
     assert weights_mark(tiny["derl"]) != weights_mark(tiny["again"])
 
 
-def test_runs_that_differ_in_their_seed_are_one_group(tiny):
+def test_runs_that_differ_in_their_seed_are_one_group(tiny, tmp_path):
     groups = grouped(list(tiny.values()))
-    assert [len(group.runs) for group in groups] == [1, 1, 1]  # the second also logs the test split: another experiment
-    assert [group.label for group in groups] == ["derl (derl-0)", "derl (derl-1)", "early_fusion"]
+    assert [(group.label, group.seeds) for group in groups] == [("derl", [0, 1]), ("early_fusion", [0])]
     assert len(grouped([tiny["derl"], tiny["derl"]])[0].runs) == 1
+    other = trained(tmp_path, "derl-0", seed=1)  # the same folder name, other options
+    groups = grouped([tiny["derl"], other])
+    assert [group.label for group in groups] == [f"derl ({tiny['derl'].parent.name}/derl-0)", f"derl ({tmp_path.name}/derl-0)"]
 
 
 def test_a_report_is_whole_or_absent(tiny, tmp_path, monkeypatch):

@@ -95,6 +95,9 @@ def test_sweeps_say_what_is_missing(planted):
     with pytest.raises(ValueError, match=r"needs the columns \['floor'\]"):
         TABLES["subset_scores"](planted.sweep(protocol="subsets").drop(columns="floor"))
     assert TABLES["missing_curve"](planted.sweep(protocol="subsets")).empty
+    assert TABLES["missing_curve"](planted.sweep().assign(protocol="span"), protocol="span").equals(
+        TABLES["missing_curve"](planted.sweep())
+    )
     subsets = TABLES["subset_scores"](planted.sweep(protocol="subsets"))
     assert list(subsets["subset"].unique()) == ["text", "audio", "vision", "text+audio", "text+audio+vision"]
 
@@ -104,9 +107,10 @@ def test_learning_curves(planted):
     frame = TABLES["learning_curves"](history, points=100)
     total = frame[frame["kind"] == "total"]
     assert len(total) == 100
-    assert total["value"].mean() == pytest.approx(history[history["metric"] == "loss"]["value"].mean())
+    assert total["value"].mean() == pytest.approx(history[history["metric"] == "loss/total"]["value"].mean())
     assert set(frame.loc[frame["kind"] == "term", "metric"]) == {"task", "reconstruction", "orthogonality", "similarity"}
-    assert len(frame.query("kind == 'metric' and domain == 'all' and metric == 'mae'")) == 12
+    assert len(frame.query("kind == 'metric' and domain == 'all' and metric == 'mae' and rate == 0.5")) == 12
+    assert frame.loc[frame["kind"] != "metric", "rate"].isna().all()
     bare = TABLES["learning_curves"](history.drop(columns=["run", "epoch", "domain"]))
     assert set(bare["run"]) == {"run"}
     with pytest.raises(ValueError, match="needs the columns"):
