@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
     from msaviz.training.run import Run
     from msaviz.viz.view import View
+
+OURS = {"injected-parameters", "papermill-error-cell-tag"}
+"""Tags of the cells that papermill adds to an executed copy."""
 
 
 class NotebookError(ValueError):
@@ -62,17 +66,16 @@ def run_notebook(name: str, out: str | Path, parameters: Mapping[str, Any] | Non
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists() and target.samefile(path):
         raise ValueError(f"{out} is the notebook's own folder; choose another for the executed copy")
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # it cannot read defaults with a colon; errors are told below
     try:
-        papermill.execute_notebook(
-            str(path), str(target), given, progress_bar=False, execution_timeout=timeout, store_widget_state=False, log_output=False
-        )
+        papermill.execute_notebook(path, target, given, progress_bar=False, execution_timeout=timeout, store_widget_state=False)
     except papermill.PapermillExecutionError as error:
-        raise NotebookError(f"{path.name}, cell {error.cell_index + 1}: {error.ename}: {error.evalue} (see {target})") from None
+        raise NotebookError(f"{path.name}, {_stopped(target)}: {error.ename}: {error.evalue} (see {target})") from None
     except nbclient.exceptions.CellTimeoutError:
-        raise NotebookError(f"{path.name}, cell {_running(target)}: took more than {timeout} s (see {target})") from None
+        raise NotebookError(f"{path.name}, {_stopped(target)}: took more than {timeout} s (see {target})") from None
     except nbclient.exceptions.DeadKernelError:
         raise NotebookError(
-            f"{path.name}, cell {_running(target)}: its Python process died, perhaps for want of memory (see {target})"
+            f"{path.name}, {_stopped(target)}: its Python process died, perhaps for want of memory (see {target})"
         ) from None
     return target
 
@@ -115,12 +118,22 @@ def _literal(node: ast.expr | None) -> Any:
         return None
 
 
-def _running(path: Path) -> int | str:
-    """The number of the cell that was running when a notebook stopped for good."""
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.exists() else []
-    states = [cell["metadata"].get("papermill", {}).get("status") for cell in cells]
-    unfinished = [n + 1 for n, state in enumerate(states) if state in ("running", "failed")]
-    return unfinished[-1] if unfinished else sum(state == "completed" for state in states) + 1
+def _stopped(executed: Path) -> str:
+    """Which cell a notebook stopped at: its number in the original, where papermill's own cells are not counted, and its first line."""
+    cells = json.loads(executed.read_text(encoding="utf-8"))["cells"] if executed.exists() else []
+    cells = [cell for cell in cells if not OURS.intersection(cell["metadata"].get("tags", []))]
+    bad = [n for n, cell in enumerate(cells) if cell["cell_type"] == "code" and not _finished(cell)]
+    if not bad:
+        return "after its last cell"
+    line = "".join(cells[bad[0]]["source"]).strip().split("\n")[0]
+    return f"cell {bad[0] + 1} ({line})"
+
+
+def _finished(cell: dict[str, Any]) -> bool:
+    """Whether a cell ran well; papermill marks one that was cut off as completed, but the kernel never replied to it."""
+    about = cell["metadata"]
+    empty = not "".join(cell["source"]).strip()
+    return empty or ("shell.execute_reply" in about.get("execution", {}) and not about.get("papermill", {}).get("exception"))
 
 
 # -- what the notebooks use -------------------------------------------------------------------------------------------

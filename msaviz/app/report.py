@@ -139,6 +139,7 @@ def _inside(draft: Draft, group: Group, key: str, split: str, *, several: bool) 
 
 def _chapter(draft: Draft, chapter: Chapter, prefix: str, answer: Callable[[Page], pd.DataFrame]) -> None:
     key = f"{prefix}-{_slug(chapter.title)}"
+    entries, body = len(draft.entries), len(draft.body)
     draft.chapter(key, chapter.title, chapter.question)
     empty = [page.title for page in chapter.pages if not draft.page(f"{key}-{_slug(page.title)}", page, answer)]
     if empty:

@@ -17,7 +17,8 @@ KEYS = ["series", "model", "run", "seed", "split", "selection", "metric"]
 def answer(sweep: pd.DataFrame | Iterable[pd.DataFrame], *, protocol: str = "missing") -> pd.DataFrame:
     """`summary` "mean" over the rates, or "area": the trapezoid area divided by the range of rates (the unit of the metric stays).
 
-    Both are taken over the frames of `protocol`, for each run first and then averaged over its seeds, so that the interval is that of a whole run.
+    Both are taken over the frames of `protocol` for each run first and then averaged over its seeds, so that the interval is
+    that of a whole run.
     """
     frame = joined(sweep, protocol).sort_values("rate", kind="stable")
     groups = frame.groupby(KEYS, sort=False, dropna=False)

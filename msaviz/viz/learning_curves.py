@@ -32,6 +32,7 @@ def draw(frame: pd.DataFrame, *, kind: str | None = None, metrics: Sequence[str]
     frame = frame.assign(line=_lines(frame), panel=[_title(*pair) for pair in zip(frame["kind"], frame["metric"], strict=True)])
     titles = unique(frame.sort_values("kind", key=lambda kinds: kinds.map(ORDER), kind="stable")["panel"])
     figure, places = panels(titles, columns=4 if len(titles) > 3 else 3, height=190)
+    figure.update_annotations(font_size=12)
     lines = unique(frame["line"])
     for title, place in zip(titles, places, strict=True):
         part = frame[frame["panel"] == title]

@@ -27,7 +27,7 @@ def draw(frame: pd.DataFrame) -> go.Figure:
         marks.ticks(figure, floor, floor.index, lines, "constant predictor", place, first)
         for i, summary in enumerate(summaries):
             rows = of_metric[of_metric["summary"] == summary]
-            marks.dots(figure, rows, rows["line"], lines, SUMMARIES.get(summary, summary), i, len(summaries), place, first)
+            marks.dots(figure, rows, rows["line"], lines, SUMMARIES.get(summary, str(summary)), i, len(summaries), place, first)
         figure.update_xaxes(title_text=axis(metric, arrow=True), **place)
         marks.rows_axis(figure, lines, place)
     return legend_below(figure)

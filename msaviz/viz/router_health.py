@@ -22,6 +22,8 @@ TITLES = {
     "mutual_information_label": "knows the label [nats]",
 }
 
+DIGITS = {"token_effective": 2, "load_effective": 2, "load_ratio": 2, "dead_experts": 0}
+
 
 def draw(frame: pd.DataFrame) -> go.Figure:
     """A panel a measure, a bar a router and modality; a grey tick marks the floor of permuted groups."""
@@ -36,11 +38,11 @@ def draw(frame: pd.DataFrame) -> go.Figure:
     for i, (metric, place) in enumerate(zip(metrics, places, strict=True)):
         part = frame[frame["metric"] == metric]
         floor = part.dropna(subset=["floor"])
-        _bars(figure, part, i // 4, place, digits=0 if metric == "dead_experts" else 2)
+        _bars(figure, part, i // 4, place, digits=DIGITS.get(metric, 3))
         if len(floor):
             marks.ticks(figure, floor["floor"], floor["bar"], unique(part["bar"]), "chance (95 %)", place, not ticked)
             ticked = True
-        least = 1.0 if metric.endswith("effective") or metric == "dead_experts" else 0.05
+        least = 1.0 if metric.endswith("effective") or metric == "dead_experts" else 0.02
         top = max(float(part[["value", "floor"]].max().max()), least)
         figure.update_xaxes(range=[0, 1.2 * top], **place)
         marks.rows_axis(figure, unique(part["bar"]), place)
