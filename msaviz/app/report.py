@@ -21,6 +21,7 @@ from msaviz.app.pages import Chapter, Page, Subject, answer_sweep, chapters
 from msaviz.files import write_text
 from msaviz.training.run import Run
 from msaviz.viz import theme
+from msaviz.viz.words import listed
 
 PROTOCOLS = ("clean", "missing", "subsets")
 LIMIT = 9_000_000
@@ -139,11 +140,13 @@ def _inside(draft: Draft, group: Group, key: str, split: str, *, several: bool) 
 
 def _chapter(draft: Draft, chapter: Chapter, prefix: str, answer: Callable[[Page], pd.DataFrame]) -> None:
     key = f"{prefix}-{_slug(chapter.title)}"
-    entries, body = len(draft.entries), len(draft.body)
+    before = len(draft.entries), len(draft.body)
     draft.chapter(key, chapter.title, chapter.question)
     empty = [page.title for page in chapter.pages if not draft.page(f"{key}-{_slug(page.title)}", page, answer)]
+    if len(empty) == len(chapter.pages):  # a chapter without a page is no more than a sentence
+        del draft.entries[before[0] :], draft.body[before[1] :]
     if empty:
-        draft.body.append(f'<p class="lead">{markup.text("This model or split has no data for: " + "; ".join(empty) + ".")}</p>')
+        draft.body.append(f'<p class="lead">{markup.text(f"{chapter.title}: this model or split has no data for {listed(empty)}.")}</p>')
 
 
 def _setup(draft: Draft, groups: Sequence[Group], clean: pd.DataFrame) -> None:
@@ -177,7 +180,7 @@ def _lines(draft: Draft, title: str) -> Iterator[str]:
     dress = {
         "templates": {name: theme.template(name).to_plotly_json() for name in ("light", "dark")},
         "config": theme.CONFIG,
-        "dark": list(theme._pairs()),
+        "dark": list(theme.dark_pairs()),
     }
     yield '<!doctype html><html lang="en" data-theme="light"><head><meta charset="utf-8">'
     yield f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from msaviz.app.groups import Group, replay
-from msaviz.app.markup import details, facts, grid, note, table, text
+from msaviz.app.markup import details, facts, grid, note, number, table, text
 from msaviz.app.results import better, compared, measured, ordered, over_seeds, shown
 from msaviz.options import paths
 from msaviz.training.metrics import headline, higher_is_better
@@ -78,17 +78,26 @@ def results(sweep: pd.DataFrame, caption: str, conditions: Sequence[str] | None 
         frame = frame[frame["condition"].isin(conditions)]
     metrics = ordered(frame["metric"])
     several = frame["condition"].nunique() > 1
-    names = "".join(f"<th>{text(shown(m))} {'↑' if higher_is_better(m) else '↓'}</th>" for m in metrics)
+    names = "".join(f"<th>{text(shown(m))}\u00a0{'↑' if higher_is_better(m) else '↓'}</th>" for m in metrics)
     head = f"<tr><th>model</th>{'<th class=left>condition</th>' if several else ''}<th>seeds</th>{names}</tr>"
-    floors = frame.groupby("metric")["floor"].mean()
     gap = '<td class="left"></td>' if several else ""
-    body = [f'<tr class="floor"><td>constant predictor</td>{gap}<td></td>{"".join(f"<td>{floors[m]:.3f}</td>" for m in metrics)}</tr>']
+    body: list[str] = []
+    before = ""
     for (model, condition), rows in frame.groupby(["model", "condition"], sort=False):
+        floor = _floors(frame[frame["model"] == model], metrics)
+        if floor != before:  # models on other data have another constant to beat
+            body.append(f'<tr class="floor"><td>constant predictor</td>{gap}<td></td>{floor}</tr>')
+            before = floor
         known = rows.set_index("metric")
         cells = "".join(_cell(m, known.loc[m]) if m in known.index else "<td></td>" for m in metrics)
         where = f'<td class="left">{text(condition)}</td>' if several else ""
         body.append(f"<tr><td>{text(model)}</td>{where}<td>{int(known['runs'].max())}</td>{cells}</tr>")
     return grid(head, "".join(body), caption)
+
+
+def _floors(frame: pd.DataFrame, metrics: Sequence[str]) -> str:
+    floors = frame.groupby("metric")["floor"].mean()
+    return "".join(f"<td>{number(floors.get(m))}</td>" for m in metrics)
 
 
 def _cell(metric: str, row: pd.Series) -> str:
@@ -104,7 +113,7 @@ def all_results(sweeps: dict[str, pd.DataFrame], split: str) -> str:
     parts.append(results(missing, f"Over the missing rates {rates[0]} to {rates[-1]}, {split} split", ["mean", "area"]))
     parts.append(details("Every missing rate", results(missing, "The same steps are missing for every model", rates)))
     parts.append(details("Every subset of the modalities", results(subsets, f"Only these modalities are given, {split} split")))
-    parts.append("<p class=lead>▲ better than the best constant guess, ▼ not better. ± is the standard deviation over seeds.</p>")
+    parts.append('<p class="lead small">▲ better than the best constant guess, ▼ not better. ± is the standard deviation over seeds.</p>')
     return "".join(parts)
 
 

@@ -75,6 +75,9 @@ class Derl(nn.Module):
         auxiliary_weight: float = searchable(0.0, low=0.0, high=1.0, ge=0)
         """Weight of one extra head per fused expert (0 = none)."""
 
+    reads_complete = True
+    """Reconstruction needs the complete twin of a corrupted batch (in training, detached)."""
+
     def __init__(self, spec: Spec, config: Config):
         super().__init__()
         self.spec, self.config, c = spec, config, config

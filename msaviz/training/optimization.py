@@ -22,7 +22,7 @@ def make_optimizer(system: System, options: TrainOptions, rows: int) -> tuple[to
         parameters = [p for p in system.parameters() if p.requires_grad and (id(p) in slow) == is_slow]
         groups.append({"params": [p for p in parameters if p.ndim > 1], "lr": rate, "weight_decay": options.weight_decay})
         groups.append({"params": [p for p in parameters if p.ndim <= 1], "lr": rate, "weight_decay": 0.0})
-    optimizer = torch.optim.AdamW([group for group in groups if group["params"]])
+    optimizer = torch.optim.AdamW([group for group in groups if group["params"]], fused=True)
     total = options.epochs * math.ceil(math.ceil(rows / options.batch) / options.accumulate)
     warm = max(1, round(options.warmup * total))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
@@ -22,7 +23,12 @@ class System(nn.Module):
         self.front, self.model, self.cache = front, model, cache
 
     def forward(self, batch: Batch) -> Output:
-        """In eval mode the encodings of a frozen text encoder are kept in `cache` by content."""
+        """In eval mode the encodings of a frozen text encoder are kept in `cache` by content.
+
+        The complete twin of a corrupted batch is encoded only for a model that says it learns from it.
+        """
+        if not getattr(self.model, "reads_complete", False):
+            batch = replace(batch, complete=None)
         return self.model(self.front(batch, folder=self.cache))
 
 

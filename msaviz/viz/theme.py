@@ -127,12 +127,13 @@ def _darkened(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_darkened(inner) for inner in value]
     if isinstance(value, str):
-        for light, dark in _pairs():
+        for light, dark in dark_pairs():
             value = value.replace(light, dark)
     return value
 
 
-def _pairs() -> list[tuple[str, str]]:
+def dark_pairs() -> list[tuple[str, str]]:
+    """(light, dark): every colour that a figure holds, and the beginnings of those with transparency."""
     colours = [*zip(COLOURS, DARK_COLOURS, strict=True), (GREY, DARK_GREY)]
     bands = [(faint(light, 0).removesuffix("0)"), faint(dark, 0).removesuffix("0)")) for light, dark in colours]
     return [*colours, *bands]
