@@ -68,7 +68,9 @@ def run_notebook(name: str, out: str | Path, parameters: Mapping[str, Any] | Non
         raise ValueError(f"{out} is the notebook's own folder; choose another for the executed copy")
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # it cannot read defaults with a colon; errors are told below
     try:
-        papermill.execute_notebook(path, target, given, progress_bar=False, execution_timeout=timeout, store_widget_state=False)
+        # a FigureWidget would put plotly.js into the copy; the kernel's warnings speak of its own sockets, which are local
+        quiet = {"progress_bar": False, "store_widget_state": False, "extra_arguments": ["--log-level=40"]}
+        papermill.execute_notebook(path, target, given, execution_timeout=timeout, **quiet)
     except papermill.PapermillExecutionError as error:
         raise NotebookError(f"{path.name}, {_stopped(target)}: {error.ename}: {error.evalue} (see {target})") from None
     except nbclient.exceptions.CellTimeoutError:

@@ -26,6 +26,7 @@ SHOWN = {
     "acc3": "Acc-3",
     "acc5": "Acc-5",
     "acc7": "Acc-7",
+    "f1": "F1",
     "weighted_f1": "Weighted F1",
     "accuracy": "Accuracy",
     "uar": "UAR",

@@ -18,6 +18,7 @@ STAMP = (
     '<p class="note">Selection <b>published</b>: the best epoch of each metric on the test split. Too good by construction; '
     "to be put beside numbers made the same way, and nothing else.</p>"
 )
+NO_BREAK = "\u2011"  # a hyphen that keeps "Acc-7" in one line
 SHOWN_AS_TILES = 4
 """Models whose headline numbers are set large; more of them are read better in the table."""
 METRICS = {
@@ -27,7 +28,8 @@ METRICS = {
     "acc2_nonneg": "share of right answers to “is it negative?”",
     "f1_negpos": "F1 of the same two classes, weighted by their share of the truth",
     "f1_nonneg": "F1 of the same two classes, weighted by their share of the truth",
-    "acc2": "share of right answers to “is it above 0?”",
+    "acc2": "share of right answers to “is it above the neutral value?”",
+    "f1": "F1 of the two classes above and below the neutral value, weighted by their share of the truth",
     "acc3": "share of right answers among three classes of the label",
     "acc5": "share of right answers among five classes of the label (after clipping and rounding)",
     "acc7": "share of right answers among seven classes of the label (after clipping and rounding)",
@@ -78,7 +80,7 @@ def results(sweep: pd.DataFrame, caption: str, conditions: Sequence[str] | None 
         frame = frame[frame["condition"].isin(conditions)]
     metrics = ordered(frame["metric"])
     several = frame["condition"].nunique() > 1
-    names = "".join(f"<th>{text(shown(m))}\u00a0{'↑' if higher_is_better(m) else '↓'}</th>" for m in metrics)
+    names = "".join(f"<th>{text(shown(m)).replace('-', NO_BREAK)}\u00a0{'↑' if higher_is_better(m) else '↓'}</th>" for m in metrics)
     head = f"<tr><th>model</th>{'<th class=left>condition</th>' if several else ''}<th>seeds</th>{names}</tr>"
     gap = '<td class="left"></td>' if several else ""
     body: list[str] = []
