@@ -29,7 +29,8 @@ class Catalog(Mapping[str, Any]):
     def _folder(self) -> Path:
         top, *rest = self.package.split(".")
         spec = importlib.util.find_spec(top)
-        assert spec is not None and spec.origin is not None
+        assert spec is not None, top
+        assert spec.origin is not None, top
         return Path(spec.origin).parent.joinpath(*rest)
 
     @cached_property

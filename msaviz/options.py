@@ -24,9 +24,11 @@ class Options(BaseModel):
 O = TypeVar("O", bound=Options)
 
 
-def searchable(default: Any, *, low: float | None = None, high: float | None = None, choices: tuple | None = None, log: bool = False, **kw: Any) -> Any:
+def searchable(
+    default: Any, *, low: float | None = None, high: float | None = None, choices: tuple | None = None, log: bool = False, **kw: Any
+) -> Any:
     """A field with a default and the range that a search may draw it from; the range also bounds what is accepted."""
-    space = {"choices": list(choices)} if choices else {"low": low, "high": high, "log": log}
+    space: Any = {"choices": list(choices)} if choices else {"low": low, "high": high, "log": log}
     return Field(default, json_schema_extra={"search": space}, **kw)
 
 

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 from jaxtyping import install_import_hook
+from places import ROOT
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 _hook = install_import_hook("msaviz.nn", "beartype.beartype")  # shapes in signatures are checked under pytest only
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(autouse=True)

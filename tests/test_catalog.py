@@ -6,13 +6,13 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
+from places import ROOT
 
 from msaviz.catalog import DATASETS, MODELS, OBJECTIVES, TABLES, VIEWS, UnknownName
 
 
 def test_file_names_are_names_and_need_no_import():
-    code = "import sys; from msaviz.catalog import *; from msaviz.catalog import MODELS as M; print(list(M), M.describe('derl')); assert 'torch' not in sys.modules"
+    code = "import sys; from msaviz.catalog import MODELS as M; print(list(M), M.describe('derl')); assert 'torch' not in sys.modules"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
     assert "derl" in out
     assert "early_fusion" in out
@@ -45,7 +45,8 @@ import json, sys
 sys.path.insert(0, {str(site)!r})
 import msaviz
 from msaviz import MODELS, TABLES, VIEWS, DATASETS, Experiment, override, train
-run = train(override(Experiment(model="tiny_mean", data={str(tmp_path / "numbers.tinyline")!r}), {{"train.epochs": 2}}), {str(tmp_path / "run")!r}, progress=False)
+experiment = Experiment(model="tiny_mean", data={str(tmp_path / "numbers.tinyline")!r})
+run = train(override(experiment, {{"train.epochs": 2}}), {str(tmp_path / "run")!r}, progress=False)
 frame = TABLES["tiny_bias"](run.observe("test"))
 print(json.dumps([run.model_name, "tiny_line" in DATASETS, MODELS.describe("tiny_mean"), len(VIEWS["tiny_bias"](frame).data)]))
 """

@@ -14,7 +14,11 @@ def arrays(task: str) -> Dataset:
     y = g.uniform(-3, 3, n).astype(np.float32) if task == "regression" else g.integers(0, 3, n)
     sequences = {"speech": g.normal(size=(n, 6, 5)), "gaze": g.normal(size=(n, 9, 3))}
     lengths = {"speech": g.integers(1, 7, n), "gaze": g.integers(0, 10, n)}
-    more = {} if task == "regression" else {"tasks": {"emotion": __import__("msaviz.types", fromlist=["Task"]).Task("classes", classes=("a", "b", "c"))}}
+    more = (
+        {}
+        if task == "regression"
+        else {"tasks": {"emotion": __import__("msaviz.types", fromlist=["Task"]).Task("classes", classes=("a", "b", "c"))}}
+    )
     domain = np.array(["red", "blue", "green"])[g.integers(0, 3, n)]
     splits = np.repeat(["train", "valid", "test"], n // 3)
     return Dataset.from_arrays(y=y, lengths=lengths, domain=domain, splits=splits, **sequences, **more)

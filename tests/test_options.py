@@ -21,7 +21,7 @@ def test_dump_and_validate_are_inverse():
 
 @pytest.mark.parametrize("path", ["model.expert", "experts", "train.lr.x", "nothing"])
 def test_an_unknown_path_says_which_exist(path):
-    with pytest.raises(ValueError, match=f"unknown option '{path}'.*model.experts.*train.epochs"):
+    with pytest.raises(ValueError, match=rf"unknown option '{path}'.*model\.experts.*train\.epochs"):
         override(Experiment(model="derl"), {path: 1})
 
 
@@ -49,6 +49,8 @@ def test_search_space_points_at_real_paths():
     assert set(space) <= set(paths(experiment))
 
 
-@pytest.mark.parametrize(("text", "value"), [("8", 8), ("true", True), ("True", True), ("None", None), ("[1, 2]", [1, 2]), ("l1", "l1"), (3, 3)])
+@pytest.mark.parametrize(
+    ("text", "value"), [("8", 8), ("true", True), ("True", True), ("None", None), ("[1, 2]", [1, 2]), ("l1", "l1"), (3, 3)]
+)
 def test_values_from_a_shell(text, value):
     assert read_value(text) == value

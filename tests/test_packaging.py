@@ -5,11 +5,15 @@ import subprocess
 import sys
 import time
 import tomllib
+from itertools import chain
 
 import yaml
-from conftest import ROOT
+from places import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+DEPENDENCIES = [*PROJECT["dependencies"], *chain.from_iterable(PROJECT["optional-dependencies"].values())]
 
 
 def requirement(text: str) -> str:
@@ -20,7 +24,7 @@ def test_environment_agrees_with_pyproject():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     pip = next(d["pip"] for d in environment["dependencies"] if isinstance(d, dict))
     listed = {requirement(d) for d in pip if not d.startswith("-e")}
-    wanted = {requirement(d) for d in PROJECT["dependencies"] + sum(PROJECT["optional-dependencies"].values(), [])}
+    wanted = {requirement(d) for d in DEPENDENCIES}
     assert listed == wanted
     assert "python" + PROJECT["requires-python"] in environment["dependencies"]
 
@@ -30,7 +34,7 @@ def test_constraints_pin_every_direct_dependency_within_its_range():
 
     pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().split() if "==" in line)
     pins = {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in pins.items()}
-    for text in PROJECT["dependencies"] + sum(PROJECT["optional-dependencies"].values(), []):
+    for text in DEPENDENCIES:
         wanted = Requirement(text)
         version = pins.get(re.sub(r"[-_.]+", "-", wanted.name).lower())
         assert version is not None, f"constraints.txt does not pin {wanted.name}"

@@ -259,9 +259,10 @@ def main(arguments: list[str] | None = None) -> None:
     except (ValueError, KeyError, OSError) as error:
         _fail(str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error) or type(error).__name__)
     except Exception as error:
-        if not hasattr(error, "format_message"):  # a usage error of typer, whichever click it carries
+        message = getattr(error, "format_message", None)  # a usage error of typer, whichever click it carries
+        if message is None:
             raise
-        _fail(f"{error.format_message()} (msaviz --help, or --help after a command, shows what it takes)")
+        _fail(f"{message()} (msaviz --help, or --help after a command, shows what it takes)")
     if code == STOPPED:  # how newer versions of typer tell of a KeyboardInterrupt
         _stopped(arguments)
     raise SystemExit(code if isinstance(code, int) else 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -24,9 +25,9 @@ def answer(trace: Trace | Mapping[float, Trace] | Iterable[tuple[float, Trace]])
     are several, each domain. `floor` is the uniform weight 1/k.
     """
     if isinstance(trace, Trace):
-        traces: list[tuple[float, Trace]] = [(np.nan, trace)]
+        traces: Iterable[tuple[float, Trace]] = [(np.nan, trace)]
     else:
-        traces = list(trace.items() if isinstance(trace, Mapping) else trace)
+        traces = cast(Mapping[float, Trace], trace).items() if isinstance(trace, Mapping) else trace
     return gathered([_importance(each).assign(rate=rate, run=each.run, split=each.split) for rate, each in traces], COLUMNS)
 
 

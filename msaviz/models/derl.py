@@ -48,7 +48,7 @@ class Derl(nn.Module):
         dim: int = searchable(64, choices=(32, 64, 128, 256), ge=8)
         layers: int = searchable(1, low=0, high=4, ge=0)
         heads: int = searchable(4, choices=(1, 2, 4, 8), ge=1)
-        summary: int = searchable(4, low=1, high=8, ge=1)
+        summary: int = searchable(4, low=0, high=8, ge=0)
         """Learned summary tokens prepended to each sequence (LNLN)."""
         frames: int = searchable(64, low=16, high=128, ge=1)
         """Longer sequences are averaged in at most so many windows."""
@@ -84,23 +84,31 @@ class Derl(nn.Module):
         self.modalities = spec.modalities
         self.encoders = nn.ModuleDict(
             {
-                m: SequenceEncoder(spec.widths[m], c.dim, layers=c.layers, heads=c.heads, summary=c.summary, frames=c.frames, dropout=c.dropout)
+                m: SequenceEncoder(
+                    spec.widths[m], c.dim, layers=c.layers, heads=c.heads, summary=c.summary, frames=c.frames, dropout=c.dropout
+                )
                 for m in self.modalities
             }
         )
-        self.completeness = nn.ModuleDict({m: nn.Sequential(nn.Linear(c.dim, c.dim), nn.GELU(), nn.Linear(c.dim, 1)) for m in self.modalities})
+        self.completeness = nn.ModuleDict(
+            {m: nn.Sequential(nn.Linear(c.dim, c.dim), nn.GELU(), nn.Linear(c.dim, 1)) for m in self.modalities}
+        )
 
         mixture = {"kind": c.router, "k": c.k, "context": 1, "dropout": c.dropout}
         self.private = nn.ModuleDict({m: Mixture(c.dim, c.experts, c.hidden, **mixture) for m in self.modalities})
         self.shared = Pool(c.dim, c.experts, c.hidden, **mixture) if c.split else None
         names = [f"private/{m}" for m in self.modalities] + ([f"shared/{m}" for m in self.modalities] if c.split else [])
         self.contributors = tuple(names)
-        self.fusion = ImportanceFusion(c.dim, len(names), heads=c.heads, temperature=c.temperature, dropout=c.dropout, uniform=c.uniform_fusion)
+        self.fusion = ImportanceFusion(
+            c.dim, len(names), heads=c.heads, temperature=c.temperature, dropout=c.dropout, uniform=c.uniform_fusion
+        )
         self.head = Heads(c.dim, {spec.target: spec.task}, c.dropout)
         self.auxiliary = nn.ModuleList(Heads(c.dim, {spec.target: spec.task}, c.dropout) for _ in names) if c.auxiliary_weight else None
         both = 2 * c.dim if c.split else c.dim
         self.to_feature = nn.ModuleDict({m: nn.Linear(both, spec.widths[m]) for m in self.modalities})
-        self.to_token = nn.ModuleDict({m: nn.Sequential(nn.Linear(c.dim, c.dim), nn.GELU(), nn.Linear(c.dim, c.dim)) for m in self.modalities})
+        self.to_token = nn.ModuleDict(
+            {m: nn.Sequential(nn.Linear(c.dim, c.dim), nn.GELU(), nn.Linear(c.dim, c.dim)) for m in self.modalities}
+        )
 
     def forward(self, batch: Batch) -> Output:
         spaces = self.disentangle(batch)

@@ -26,7 +26,10 @@ class EarlyFusion(nn.Module):
         super().__init__()
         c = config
         self.encoders = nn.ModuleDict(
-            {m: SequenceEncoder(w, c.dim, layers=c.layers, heads=c.heads, summary=0, frames=c.frames, dropout=c.dropout) for m, w in spec.widths.items()}
+            {
+                m: SequenceEncoder(w, c.dim, layers=c.layers, heads=c.heads, summary=0, frames=c.frames, dropout=c.dropout)
+                for m, w in spec.widths.items()
+            }
         )
         self.kind = nn.ParameterDict({m: nn.Parameter(0.02 * torch.randn(c.dim)) for m in spec.widths})
         self.fusion = nn.ModuleList(Block(c.dim, c.heads, c.dropout) for _ in range(c.fusion_layers))

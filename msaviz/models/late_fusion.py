@@ -27,7 +27,10 @@ class LateFusion(nn.Module):
         c = config
         self.target, self.modalities = spec.target, spec.modalities
         self.encoders = nn.ModuleDict(
-            {m: SequenceEncoder(w, c.dim, layers=c.layers, heads=c.heads, summary=0, frames=c.frames, dropout=c.dropout) for m, w in spec.widths.items()}
+            {
+                m: SequenceEncoder(w, c.dim, layers=c.layers, heads=c.heads, summary=0, frames=c.frames, dropout=c.dropout)
+                for m, w in spec.widths.items()
+            }
         )
         self.head = nn.ModuleDict({m: Heads(c.dim, {spec.target: spec.task}, c.dropout) for m in spec.widths})
         self.votes = nn.Parameter(torch.zeros(len(self.modalities)))

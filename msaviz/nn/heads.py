@@ -18,7 +18,10 @@ class Heads(nn.Module):
         super().__init__()
         self.tasks = dict(tasks)
         self.heads = nn.ModuleDict(
-            {name: nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, dim), nn.GELU(), nn.Dropout(dropout), nn.Linear(dim, task.width)) for name, task in tasks.items()}
+            {
+                name: nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, dim), nn.GELU(), nn.Dropout(dropout), nn.Linear(dim, task.width))
+                for name, task in tasks.items()
+            }
         )
 
     def forward(self, z: Float[Tensor, "b d"]) -> dict[str, Tensor]:

@@ -28,22 +28,22 @@ class TextOptions(Options):
 
 
 class TrainOptions(Options):
-    epochs: int = Field(20, ge=1)
-    views: int = Field(1, ge=1, le=4)
+    epochs: int = Field(default=20, ge=1)
+    views: int = Field(default=1, ge=1, le=4)
     """Independent corruptions of each batch that are read side by side (the gradient is their mean)."""
     batch: int = searchable(32, low=8, high=256, ge=1)
     lr: float = searchable(1e-3, low=1e-5, high=1e-2, log=True, gt=0)
     text_lr: float = searchable(5e-5, low=1e-6, high=1e-3, log=True, gt=0)
     """Learning rate of a fine-tuned text encoder."""
     weight_decay: float = searchable(1e-2, low=1e-5, high=1e-1, log=True, ge=0)
-    warmup: float = Field(0.1, ge=0, le=1)
+    warmup: float = Field(default=0.1, ge=0, le=1)
     """Share of all steps with a linearly rising rate; a cosine follows."""
-    clip: float = Field(1.0, gt=0)
-    accumulate: int = Field(1, ge=1)
+    clip: float = Field(default=1.0, gt=0)
+    accumulate: int = Field(default=1, ge=1)
     """Batches whose gradients are averaged into one step; a shorter tail steps too."""
-    patience: int = Field(8, ge=1)
+    patience: int = Field(default=8, ge=1)
     """Epochs without a better validation score before the run stops."""
-    ema: float = Field(0.0, ge=0, lt=1)
+    ema: float = Field(default=0.0, ge=0, lt=1)
     """Decay of an exponential moving average of the weights, which is then what is validated and kept; 0 = off."""
     validation_rates: tuple[float, ...] = (0.0, 0.3, 0.6, 0.9)
     """Missing rates over which the validation score is averaged (fixed masks)."""
@@ -51,7 +51,7 @@ class TrainOptions(Options):
     """Log the test split each epoch, for the selection `published` only; never read by `validation`."""
     precision: Literal["float32", "bfloat16"] = "float32"
     device: str = "auto"
-    threads: int | None = Field(None, ge=1)
+    threads: int | None = Field(default=None, ge=1)
 
 
 class Experiment(Options):

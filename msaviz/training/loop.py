@@ -125,7 +125,9 @@ class Trainer:
             loss = torch.stack(list(terms.values())).sum()
             if not torch.isfinite(loss):
                 bad = [name for name, value in terms.items() if not torch.isfinite(value)]
-                raise FloatingPointError(f"loss is not finite in epoch {self.state.epoch + 1} (terms: {', '.join(bad)}); lower train.lr or train.clip")
+                raise FloatingPointError(
+                    f"loss is not finite in epoch {self.state.epoch + 1} (terms: {', '.join(bad)}); lower train.lr or train.clip"
+                )
             loss.backward()
             waiting += 1
             for name, value in {**terms, "total": loss}.items():

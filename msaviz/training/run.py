@@ -18,10 +18,10 @@ from safetensors.torch import load_file
 from torch import nn
 
 from msaviz.data.load import Dataset, load
-from msaviz.data.missing import Nothing, corrupt
+from msaviz.data.missing import Corruption, Nothing, corrupt
 from msaviz.files import write_json
 from msaviz.interpret.trace import Trace, observe
-from msaviz.options import Options, validated
+from msaviz.options import validated
 from msaviz.training.experiment import Experiment
 from msaviz.training.system import build
 from msaviz.types import Batch, Spec, Task
@@ -46,7 +46,9 @@ class Run:
         if isinstance(path, Run):
             return path
         if not (Path(path) / "options.json").is_file():
-            raise FileNotFoundError(f"{path} is not a run: it has no options.json (a run is made by `msaviz train MODEL --data SOURCE --out RUN`)")
+            raise FileNotFoundError(
+                f"{path} is not a run: it has no options.json (a run is made by `msaviz train MODEL --data SOURCE --out RUN`)"
+            )
         return cls(Path(path))
 
     @classmethod
@@ -59,7 +61,9 @@ class Run:
             "spec": asdict(dataset.spec),
         }
         if (run.path / "options.json").exists() and run.options["experiment"] != options["experiment"]:
-            raise ValueError(f"{path} already holds another experiment ({_difference(run.experiment, experiment)}); choose another --out or delete it")
+            raise ValueError(
+                f"{path} already holds another experiment ({_difference(run.experiment, experiment)}); choose another --out or delete it"
+            )
         write_json(run.path / "options.json", options)
         write_json(run.path / "environment.json", environment())
         return cls(run.path)
@@ -92,7 +96,8 @@ class Run:
     def spec(self) -> Spec:
         saved = dict(self.options["spec"])
         tasks = {name: Task(**{**task, "classes": tuple(task["classes"])}) for name, task in saved.pop("tasks").items()}
-        return Spec(tasks=tasks, **{k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()})
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()}
+        return Spec(tasks=tasks, **fields)
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -100,7 +105,9 @@ class Run:
         dataset = _dataset(self.experiment.data)
         was = self.options["data"]["fingerprint"]
         if dataset.fingerprint != was:
-            raise ValueError(f"{self.experiment.data} has changed since {self.path} was trained (fingerprint {dataset.fingerprint}, then {was})")
+            raise ValueError(
+                f"{self.experiment.data} has changed since {self.path} was trained (fingerprint {dataset.fingerprint}, then {was})"
+            )
         return dataset
 
     def model(self) -> nn.Module:
@@ -126,7 +133,9 @@ class Run:
         frame = pd.read_csv(self.path / "predictions.csv")
         return frame[frame["split"] == split].reset_index(drop=True)
 
-    def batches(self, split: str = "test", missingness: Options | None = None, *, seed: int = 0, rows: Sequence[int] | None = None) -> list[Batch]:
+    def batches(
+        self, split: str = "test", missingness: Corruption | None = None, *, seed: int = 0, rows: Sequence[int] | None = None
+    ) -> list[Batch]:
         """The split in row order, corrupted by fixed masks, in batches of 128."""
         part = self.dataset.splits.get(split)
         if part is None:
@@ -135,12 +144,12 @@ class Run:
         chunks = np.array_split(index, max(1, -(-len(index) // 128)))
         return [corrupt(part.batch(c), missingness or Nothing(), seed=seed, unknown=self.dataset.unknown) for c in chunks]
 
-    def observe(self, split: str = "test", *, missingness: Options | None = None, limit: int | None = None) -> Trace:
+    def observe(self, split: str = "test", *, missingness: Corruption | None = None, limit: int | None = None) -> Trace:
         """All that the model does on (the first `limit` rows of) a split."""
         rows = None if limit is None else range(min(limit, len(self.dataset.splits[split])))
         return observe(self._model, self.batches(split, missingness, rows=rows), spec=self.spec, run=self.name, split=split)
 
-    def predict(self, split: str = "test", missingness: Options | None = None, seed: int = 0) -> np.ndarray:
+    def predict(self, split: str = "test", missingness: Corruption | None = None, seed: int = 0) -> np.ndarray:
         """Predictions of the main task, Float[n] or class logits Float[n c], in row order."""
         with torch.inference_mode():
             return torch.cat([self._model(b).prediction for b in self.batches(split, missingness, seed=seed)]).float().numpy()

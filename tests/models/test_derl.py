@@ -10,7 +10,7 @@ from msaviz.data.missing import Mixture, RandomFrames, corrupt
 Derl = MODELS["derl"]
 
 
-def losses(missing=Mixture(clean=0.0), **options):  # noqa: B008
+def losses(missing=Mixture(clean=0.0), **options):
     torch.manual_seed(0)
     model = Derl(SPEC["regression"], Derl.Config(**options)).train()
     return model, model(corrupt(make_batch(), missing, seed=0))

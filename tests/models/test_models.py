@@ -16,7 +16,11 @@ SPEC = {name: Spec({"text": 12, "audio": 5, "vision": 7}, tasks) for name, tasks
 
 def make_batch(rows=6, extra=0, task="regression"):
     g = torch.Generator().manual_seed(0)
-    lengths = {"text": torch.tensor([9, 4, 7, 2, 9, 1]), "audio": torch.tensor([90, 70, 12, 80, 33, 5]), "vision": torch.tensor([20, 3, 20, 11, 1, 9])}
+    lengths = {
+        "text": torch.tensor([9, 4, 7, 2, 9, 1]),
+        "audio": torch.tensor([90, 70, 12, 80, 33, 5]),
+        "vision": torch.tensor([20, 3, 20, 11, 1, 9]),
+    }
     x, mask = {}, {}
     for m, length in lengths.items():
         t = int(length.max())
@@ -99,7 +103,13 @@ def test_a_missing_modality_is_not_read_and_has_no_importance(name):
 def test_nothing_present_gives_a_finite_answer_and_gradient(name):
     model = make(name).train()
     batch = make_batch()
-    empty = Batch({m: torch.zeros_like(x) for m, x in batch.x.items()}, {m: torch.zeros_like(v) for m, v in batch.mask.items()}, batch.labels, batch.domain, batch.example)
+    empty = Batch(
+        {m: torch.zeros_like(x) for m, x in batch.x.items()},
+        {m: torch.zeros_like(v) for m, v in batch.mask.items()},
+        batch.labels,
+        batch.domain,
+        batch.example,
+    )
     output = model(empty)
     (output.prediction.sum() + sum(output.losses.values())).backward()
     assert torch.isfinite(output.prediction).all()

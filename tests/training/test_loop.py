@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from places import ROOT
 
 from msaviz import Experiment, Run, override, train
 from msaviz.training.loop import Trainer
@@ -100,7 +100,7 @@ def test_a_finished_run_is_not_trained_again(run):
 
 
 def test_another_experiment_is_refused_in_the_same_folder(run):
-    with pytest.raises(ValueError, match="already holds another experiment.*seed"):
+    with pytest.raises(ValueError, match=r"already holds another experiment.*seed"):
         train(override(run.experiment, {"seed": 9}), run.path)
 
 
@@ -162,7 +162,7 @@ def test_a_changed_data_file_is_noticed(tmp_path):
     options["data"]["fingerprint"] = "other"
     (run.path / "options.json").write_text(json.dumps(options))
     with pytest.raises(ValueError, match="has changed since"):
-        module.Run.open(run.path).dataset
+        _ = module.Run.open(run.path).dataset
 
 
 def test_a_folder_that_is_no_run_says_how_to_make_one(tmp_path):
@@ -192,7 +192,7 @@ loop.train(Experiment.model_validate(json.loads({e!r})), {str(tmp_path / "run")!
 dist.destroy_process_group()
 """
     )
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0", str(script)]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert done.returncode == 0, done.stderr[-3000:]
     assert "equal" in done.stdout
