@@ -99,7 +99,7 @@ class Columns:
         """Modality -> Ragged, and the tokens where they fit the text's steps."""
         found: dict[str, Ragged] = {}
         bert = self._bert() if "text_bert" in self.columns else None
-        choice = self.config.text if self.config.text != "auto" else ("ids" if bert is not None else "vectors")
+        choice = self.config.text if self.config.text != "auto" else self._best_text(bert is not None)
         if choice == "ids":
             if bert is None:
                 raise self.fail("text_bert", "text=ids asks for it, and it is not there; text=vectors or text=wordpieces may do")
@@ -116,6 +116,14 @@ class Columns:
                 self.traps.append(f"{self.split}: the tokens do not fit the steps of text and are left out.")
             tokens = [TOKEN_SEPARATOR.join(t) for t in split] if fits else None
         return found, tokens
+
+    def _best_text(self, has_ids: bool) -> str:
+        """Ids where there are some and an encoder to read them after masking; else the precomputed vectors."""
+        if not has_ids or ("text" in self.columns and not words.can_encode()):
+            if has_ids:
+                self.traps.append("text: precomputed vectors, because the extra `text` that encodes token ids is not installed.")
+            return "vectors"
+        return "ids"
 
     def _bert(self) -> tuple[np.ndarray, np.ndarray]:
         """(ids [n t], valid [n t])."""

@@ -41,7 +41,8 @@ class Config(Options):
     """Options behind the path, e.g. `mosi.pkl:text=vectors,modalities=text+audio`."""
 
     text: Literal["auto", "ids", "vectors", "wordpieces", "none"] = "auto"
-    """ids: of `text_bert`; vectors: `text`; wordpieces: `raw_text` cut by BERT's uncased vocabulary; auto: ids, else vectors."""
+    """ids: of `text_bert`; vectors: `text`; wordpieces: `raw_text` cut by BERT's uncased vocabulary; auto: ids,
+    or vectors where the file has no ids or the extra `text` (the encoder of ids) is not installed."""
     modalities: Names = ()
     """Only these, e.g. text+audio (empty: all)."""
     tasks: Names = ()

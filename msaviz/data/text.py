@@ -28,6 +28,11 @@ def minilm_vocabulary() -> dict[str, int] | None:
     return {piece: i for i, piece in enumerate(path.read_text(encoding="utf-8").split("\n")) if piece}
 
 
+def can_encode() -> bool:
+    """Whether the extra `text` is there: a transformer that turns token ids into vectors, after masking."""
+    return importlib.util.find_spec("transformers") is not None
+
+
 def wordpieces(text: str, vocabulary: Mapping[str, int], longest: int = LONGEST) -> list[str]:
     """[CLS], the pieces of `text` in lower case and without accents, [SEP]; cut to `longest`."""
     pieces = [piece for word in words(text) for piece in _pieces(word, vocabulary)]

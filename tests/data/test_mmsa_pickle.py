@@ -68,6 +68,16 @@ def test_both_kinds_of_file(tmp_path, aligned):
         assert not found.batch([0, 1]).x["audio"].isnan().any()
 
 
+def test_without_the_text_extra_the_vectors_are_read_and_the_leak_is_named(tmp_path, monkeypatch):
+    write(tmp_path / "mosi.pkl")
+    monkeypatch.setattr("msaviz.data.text.can_encode", lambda: False)
+    data = load(tmp_path / "mosi.pkl")
+    assert data.spec.widths["text"] == 10
+    assert data.contextual == {"text"}
+    assert sum("extra `text`" in t for t in data.traps) == 1
+    assert any("no missingness" in t for t in data.traps)
+
+
 def test_vectors_of_text_are_contextual_unless_static(tmp_path):
     write(tmp_path / "mosi.pkl")
     data = load(f"{tmp_path}/mosi.pkl:text=vectors,modalities=text+audio")
