@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
@@ -36,6 +38,20 @@ def write_text(path: str | Path, text: str) -> None:
 
 def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=True) + "\n")
+
+
+def write_array(path: str | Path, values: np.ndarray) -> None:
+    """A .npy file, no pickle inside."""
+    with atomic(path) as temporary, open(temporary, "wb") as file:
+        np.save(file, values, allow_pickle=False)
+
+
+def read_array(path: str | Path) -> np.ndarray | None:
+    """What `write_array` wrote; None if there is no such file or it cannot be read."""
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
 
 
 def cache_folder() -> Path:

