@@ -53,7 +53,7 @@ def read(frame: pd.DataFrame) -> str:
     others = [f"{line} {number(value)}" for line, value in mean["value"].items() if line != best]
     span = f"{number(start['value'])} at rate {number(start['rate'], 1)}, {number(end['value'])} at {number(end['rate'], 1)}"
     return (
-        f"Over the missing rates “{best}” has the best mean {name(metric)}, {number(mean.loc[best, 'value'])} "
+        f"Over the missing rates “{best}” has {'the best' if others else 'a'} mean {name(metric)} of {number(mean.loc[best, 'value'])} "
         f"({seeds} seed{'s' * (seeds != 1)}; {span})"
         f"{', against ' + ', '.join(others) if others else ''}; a constant predictor has {number(mean.loc[best, 'floor'])}."
     )
