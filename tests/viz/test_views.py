@@ -137,7 +137,7 @@ def test_draws_two_runs(name, frames):
 
 def test_read_gives_true_numbers(frames):
     assert "0.900 at rate 0.0, 1.260 at 0.9" in VIEWS["missing_curve"].read(frames["missing_curve"])
-    assert "“derl” has the best mean MAE, 1.080 (5 seeds" in VIEWS["missing_curve"].read(frames["missing_curve"])
+    assert "“derl” has the best mean MAE of 1.080 (5 seeds" in VIEWS["missing_curve"].read(frames["missing_curve"])
     assert "derl 1.080" in VIEWS["missing_summary"].read(frames["missing_summary"])
     assert "best validation MAE at missing rate 0 was 0.700, at step 400" in VIEWS["learning_curves"].read(frames["learning_curves"])
     assert "router “domain” changes most for text: expert" in VIEWS["expert_usage"].read(frames["expert_usage"])
