@@ -80,7 +80,10 @@ def results(sweep: pd.DataFrame, caption: str, conditions: Sequence[str] | None 
         frame = frame[frame["condition"].isin(conditions)]
     metrics = ordered(frame["metric"])
     several = frame["condition"].nunique() > 1
-    names = "".join(f"<th>{text(shown(m)).replace('-', NO_BREAK).replace('/', '/<wbr>')}\u00a0{'↑' if higher_is_better(m) else '↓'}</th>" for m in metrics)
+    names = "".join(
+        f"<th>{text(shown(m)).replace('-', NO_BREAK).replace('/', '/<wbr>')}\u00a0{'↑' if higher_is_better(m) else '↓'}</th>"
+        for m in metrics
+    )
     head = f"<tr><th>model</th>{'<th class=left>condition</th>' if several else ''}<th>seeds</th>{names}</tr>"
     gap = '<td class="left"></td>' if several else ""
     body: list[str] = []

@@ -163,7 +163,8 @@ def compare_runs(
         raise ValueError("these frames do not say what their labels are (attrs['task'] is gone): give task=, e.g. task=run.spec.task")
     task = task or Task(**a.attrs["task"])
     (one, y), (two, other) = _wide(a), _wide(b)
-    if not one.columns.equals(two.columns) or not np.array_equal(y, other, equal_nan=True):
+    same = np.array_equal(y.astype(np.float32), other.astype(np.float32), equal_nan=True)  # a frame from a CSV holds doubles
+    if not one.columns.equals(two.columns) or not same:
         raise ValueError(f"the two models met other utterances or labels ({one.shape[1]} and {two.shape[1]} utterances)")
     tested = [set(w.index.droplevel(["run", "seed"])) for w in (one, two)]
     if tested[0] != tested[1]:

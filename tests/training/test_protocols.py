@@ -302,6 +302,17 @@ def test_classes_compare_by_accuracy():
     assert result["difference"].tolist() == [0]
 
 
+def test_a_frame_from_a_file_compares_like_a_fresh_one(tmp_path):
+    """Labels are float32 when fresh and doubles when read back; they are the same labels."""
+    fresh = runs("fresh", 0.2).astype({"label": np.float32})
+    fresh["label"] = fresh["label"].round(1)
+    fresh.to_csv(tmp_path / "kept.csv", index=False)
+    kept = pd.read_csv(tmp_path / "kept.csv", dtype={"subset": str})
+    task = Task(**fresh.attrs["task"]) if "task" in fresh.attrs else Task()
+    assert (kept["label"].to_numpy() != fresh["label"].to_numpy()).any()
+    assert (compare_runs(fresh, kept, task=task, samples=20).difference.abs() < 1e-6).all()
+
+
 def test_only_like_is_compared_with_like():
     a = runs("a", 0.1)
     with pytest.raises(ValueError, match="same conditions"):
