@@ -24,7 +24,7 @@ from msaviz.files import atomic, write_text
 from msaviz.training.checkpoint import read_checkpoint, write_checkpoint
 from msaviz.training.experiment import Experiment
 from msaviz.training.metrics import metrics
-from msaviz.training.optimization import choose_device, join_processes, make_optimizer
+from msaviz.training.optimization import choose_device, join_processes, leave_processes, make_optimizer
 from msaviz.training.run import HISTORY, Run
 from msaviz.training.system import System, build
 from msaviz.types import Batch
@@ -46,12 +46,12 @@ def train(experiment: Experiment, out: str | Path | None = None, *, resume: bool
     if (path / "checkpoint").exists() and not resume and not (path / "done").exists():
         raise ValueError(f"{path} holds an unfinished run; add --resume to go on with it, or delete it")
     run = Run.create(path, experiment, dataset)
-    if run.done:
-        return run
-    trainer = Trainer(experiment, dataset, run, rank, world)
-    if resume:
-        trainer.restore()
-    trainer.fit(progress=progress and rank == 0)
+    if not run.done:
+        trainer = Trainer(experiment, dataset, run, rank, world)
+        if resume:
+            trainer.restore()
+        trainer.fit(progress=progress and rank == 0)
+    leave_processes(world)
     return run
 
 
@@ -98,8 +98,6 @@ class Trainer:
                 bar.set_postfix_str(f"validation {score:.3f}, best {state.best:.3f} in epoch {state.best_epoch + 1}")
         if self.rank == 0:
             self.finish()
-        if self.world > 1:
-            dist.barrier()
 
     @property
     def kept(self) -> System:

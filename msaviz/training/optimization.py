@@ -47,3 +47,10 @@ def join_processes() -> tuple[int, int]:
     if world > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     return (dist.get_rank(), world) if world > 1 else (0, 1)
+
+
+def leave_processes(world: int) -> None:
+    """Wait for the others, who may still be reading from this process, then close the group."""
+    if world > 1:
+        dist.barrier()
+        dist.destroy_process_group()

@@ -189,7 +189,6 @@ def check(self, progress):
     if dist.get_rank() == 0: print("equal", len(flat))
 loop.Trainer.fit = check
 loop.train(Experiment.model_validate(json.loads({e!r})), {str(tmp_path / "run")!r}, progress=False)
-dist.destroy_process_group()
 """
     )
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
