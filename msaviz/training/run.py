@@ -21,7 +21,7 @@ from msaviz.data.load import Dataset, load
 from msaviz.data.missing import Corruption, Nothing, corrupt
 from msaviz.files import write_json
 from msaviz.interpret.trace import Trace, observe
-from msaviz.options import validated
+from msaviz.options import paths, validated
 from msaviz.training.experiment import Experiment
 from msaviz.training.system import build
 from msaviz.types import Batch, Spec, Task
@@ -174,8 +174,6 @@ def environment() -> dict[str, Any]:
 
 
 def _difference(a: Experiment, b: Experiment) -> str:
-    from msaviz.options import paths
-
     one, two = paths(a), paths(b)
     changed = [f"{k}: {one.get(k)} there, {two.get(k)} asked" for k in sorted({*one, *two}) if one.get(k) != two.get(k)]
     return "; ".join(changed[:5])
