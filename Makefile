@@ -14,7 +14,7 @@ setup: .venv/.ready
 .venv/.ready: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[notebooks,search,text,app,export,test]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[notebooks,search,text,app,export,cluster,test]"
 	touch $@
 
 # Both models train at once, one thread each (two threads fight over a busy machine); the baseline's progress goes to a log.

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from msaviz.data.load import load
     from msaviz.interpret.trace import Trace, observe
     from msaviz.options import override, paths
+    from msaviz.training.compare import compare
     from msaviz.training.experiment import Experiment
     from msaviz.training.loop import train
     from msaviz.training.protocols import evaluate
@@ -30,6 +31,7 @@ _HOME = {
     "Experiment": "msaviz.training.experiment",
     "train": "msaviz.training.loop",
     "evaluate": "msaviz.training.protocols",
+    "compare": "msaviz.training.compare",
     "Run": "msaviz.training.run",
     "report": "msaviz.app.report",
     "run_notebook": "msaviz.app.notebook",

@@ -187,7 +187,8 @@ class Output:
     `routing` is keyed "router/modality" (or "router" when it is joint); `private`, `shared` by modality: Float[b d],
     averaged over the valid steps, zero where the modality is absent. `importance`: Float[b k] over the names in
     `contributors` (rows sum to 1; exactly 0 for what is absent). `losses` are unweighted scalars; `weights` are the
-    factors that the model's options give them.
+    factors that the model's options give them; before the share `starts[name]` of the training is done a loss does not
+    count. `masks` by modality: which of the modality's d coordinates each expert reads (the same for every utterance).
     """
 
     predictions: Mapping[str, Tensor]
@@ -200,6 +201,8 @@ class Output:
     completeness: Mapping[str, Float[Tensor, " b"]] = field(default_factory=dict)
     losses: Mapping[str, Float[Tensor, ""]] = field(default_factory=dict)
     weights: Mapping[str, float] = field(default_factory=dict)
+    starts: Mapping[str, float] = field(default_factory=dict)
+    masks: Mapping[str, Bool[Tensor, "e d"]] = field(default_factory=dict)
 
     @property
     def prediction(self) -> Tensor:
@@ -225,4 +228,5 @@ class Output:
             importance=None if self.importance is None else function(self.importance),
             completeness=each(self.completeness),
             losses=each(self.losses),
+            masks=each(self.masks),
         )

@@ -1,6 +1,7 @@
 """Does every model that the catalog finds work with every dataset, table and view that it finds?"""
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
@@ -44,11 +45,18 @@ def run(request, tmp_path_factory):
     return train(experiment, folder / "run", progress=False)
 
 
+def comparison(run):
+    """A comparison of one model with one objective, the reference: no gain over itself."""
+    row = {"model": run.experiment.model_name, "objective": "erm", "protocol": "leave-one-out", "metric": "mae", "runs": 1, "floor": 1.4}
+    numbers = {"mean": 1.0, "sd": np.nan, "low": 0.9, "high": 1.1, "gain": np.nan, "gain_low": np.nan, "gain_high": np.nan}
+    return pd.DataFrame([{**row, **numbers, "target": target} for target in ("meal", "mean", "worst")])
+
+
 def test_tables_and_views(run):
     trace = run.observe("test")
     sweep = evaluate(run, "missing", rates=(0.0, 0.5), progress=False)
     subsets = evaluate(run, "subsets", progress=False)
-    subjects = {"trace": trace, "sweep": sweep, "history": run.history()}
+    subjects = {"trace": trace, "sweep": sweep, "history": run.history(), "epochs": {1: trace, 2: trace}, "comparison": comparison(run)}
     frames = {}
     for name, table in TABLES.items():
         subject = subsets if name == "subset_scores" else subjects[table.of]
@@ -66,6 +74,19 @@ def test_tables_and_views(run):
 
 def test_protocols_have_every_metric_beside_its_floor(run):
     frame = evaluate(run, "clean", progress=False)
-    assert list(frame.columns) == ["run", "model", "seed", "protocol", "split", "selection", "rate", "subset", "metric", "value", "floor"]
+    assert list(frame.columns) == [
+        "run",
+        "model",
+        "seed",
+        "protocol",
+        "split",
+        "selection",
+        "rate",
+        "subset",
+        "domain",
+        "metric",
+        "value",
+        "floor",
+    ]
     assert np.isfinite(frame["value"]).all()
     assert frame["floor"].notna().all()

@@ -15,7 +15,7 @@ from tiny_runs import DATA, trained
 from msaviz.app import notebook as module
 from msaviz.app.notebook import NotebookError, checked, find, notebooks, open_or_train, parameters_of, run_notebook
 
-NAMES = ("01_quickstart", "02_data", "03_routing", "04_private_shared", "05_missing")
+NAMES = ("01_quickstart", "02_data", "03_routing", "04_private_shared", "05_missing", "06_domains")
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
 
@@ -113,6 +113,19 @@ def test_missing(run, tmp_path):
     assert found["warnings"] == []
     assert 0 < found["mean"]["mae"] < 3
     assert len(figures) == 3
+
+
+def test_domains(tmp_path):
+    found, figures = executed("06_domains", tmp_path, DATA=f"{DATA},shift=1", EPOCHS=2, SNAPSHOTS=2)
+    assert found["domains"] == ["film", "meal", "phone"]
+    assert found["epochs"] == [1, 2]
+    assert found["gaps"] > 0
+    assert found["knocked_out"] == 4
+    for scores in (*found["value"].values(), *found["floor"].values()):
+        assert set(scores) == {"film", "phone", "meal", "mean", "worst"}
+        assert scores["mean"] == scores["worst"] == scores["meal"]  # the only unseen domain
+    assert all(0 < scores["mean"] < 3 for scores in found["value"].values())
+    assert len(figures) == 11
 
 
 def test_a_small_run_is_trained_once_and_kept():

@@ -18,6 +18,9 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from msaviz.app import cli_compare
+from msaviz.app.cli_compare import pairs
+
 app = typer.Typer(
     help="See inside multimodal sentiment models: train, evaluate under missing modalities, look inside, report.",
     add_completion=False,
@@ -43,11 +46,19 @@ class Kind(StrEnum):
     views = "views"
 
 
+class Reported(StrEnum):
+    """By what a checkpoint of a report was chosen."""
+
+    validation = "validation"
+    published = "published"
+
+
 class Selection(StrEnum):
     """By what a checkpoint was chosen."""
 
     validation = "validation"
     published = "published"
+    oracle = "oracle"
 
 
 @app.command("list")
@@ -115,7 +126,10 @@ def convert(
 def train(
     model: Annotated[str, typer.Argument(help="A name that `msaviz list models` shows.")],
     out: Annotated[Path, typer.Option(metavar="RUN", help="Folder of the run.")],
-    source: Annotated[str, typer.Option("--data", metavar="SOURCE", help=SOURCE_HELP)] = "synthetic",
+    source: Annotated[
+        list[str] | None,
+        typer.Option("--data", metavar="SOURCE", help=f"{SOURCE_HELP} Repeated: each is a domain. (default: synthetic)"),
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -127,7 +141,9 @@ def train(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
     """Train a model on a source and leave a run folder."""
-    experiment = _experiment(model, source, seed, set_ or [])
+    from msaviz.data.load import SEPARATOR
+
+    experiment = _experiment(model, SEPARATOR.join(source or ["synthetic"]), seed, set_ or [])
     from msaviz.training.loop import train as train_
 
     run = train_(experiment, out, resume=resume, progress=not quiet)
@@ -140,12 +156,14 @@ def evaluate(
     protocol: Annotated[
         str,
         typer.Option(
-            metavar="NAME", help="clean; missing: a range of missing rates; subsets: of the modalities; modality, span, structured, noise."
+            metavar="NAME",
+            help="clean; missing: a range of missing rates; subsets: of the modalities; domains: each beside the unseen ones; modality, "
+            "span, structured, noise.",
         ),
     ] = "clean",
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
     selection: Annotated[
-        Selection, typer.Option(help="Which checkpoint. `published` reads the test split: never argue from it.")
+        Selection, typer.Option(help="Which checkpoint. `published` and `oracle` read the test split: never argue from them.")
     ] = Selection.validation,
     seed: Annotated[int, typer.Option(help="Seed of the evaluation's masks.")] = 0,
     out: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Where the tidy table goes.")] = None,
@@ -168,12 +186,15 @@ def evaluate(
         typer.echo(f"\nwrote {out}")
 
 
+app.command()(cli_compare.compare)
+
+
 @app.command()
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs; equal experiments with other seeds are averaged.")],
     out: Annotated[Path, typer.Option(metavar="FILE.html", help="The report: one file that opens without a network.")],
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
-    selection: Annotated[Selection, typer.Option(help="Which checkpoint was chosen how.")] = Selection.validation,
+    selection: Annotated[Reported, typer.Option(help="Which checkpoint was chosen how.")] = Reported.validation,
 ) -> None:
     """Write what there is to know about some runs into one self-contained HTML file."""
     from msaviz.app.report import report as report_
@@ -195,7 +216,7 @@ def notebook(
     """Run a notebook with your parameters and keep the executed copy."""
     from msaviz.app.notebook import run_notebook
 
-    typer.echo(f"wrote {run_notebook(name, out, _pairs(parameter or []), timeout=timeout)}")
+    typer.echo(f"wrote {run_notebook(name, out, pairs(parameter or []), timeout=timeout)}")
 
 
 def _experiment(model: str, source: str, seed: int, changes: list[str]) -> Any:
@@ -205,17 +226,7 @@ def _experiment(model: str, source: str, seed: int, changes: list[str]) -> Any:
 
     MODELS[model]  # an unknown name is told before anything else is read
     start = validated(Experiment, {"model": model, "data": source, "seed": seed})
-    return override(start, _pairs(changes))
-
-
-def _pairs(texts: list[str]) -> dict[str, str]:
-    found = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise ValueError(f"expected NAME=VALUE, got {text!r}")
-        found[name.strip()] = value
-    return found
+    return override(start, pairs(changes))
 
 
 def _joined(arguments: list[str]) -> list[str]:
@@ -239,8 +250,8 @@ def _fail(message: str, code: int = 2) -> NoReturn:
 
 
 def _stopped(arguments: list[str]) -> NoReturn:
-    again = [*arguments, *([] if "--resume" in arguments else ["--resume"])]
-    hint = f" What was done is kept; go on with: msaviz {shlex.join(again)}" if arguments[:1] == ["train"] else ""
+    again = [*arguments, *(["--resume"] if arguments[:1] == ["train"] and "--resume" not in arguments else [])]
+    hint = f" What was done is kept; go on with: msaviz {shlex.join(again)}" if arguments[:1] in (["train"], ["compare"]) else ""
     _fail(f"stopped.{hint}", STOPPED)
 
 
@@ -255,7 +266,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         raise SystemExit(0) from None
     except ModuleNotFoundError as error:
-        _fail(f"{error.name} is not installed; the extras are: pip install 'msaviz[notebooks,search,text,app,export]'")
+        _fail(f"{error.name} is not installed; the extras are: pip install 'msaviz[notebooks,search,text,app,export,cluster]'")
     except (ValueError, KeyError, OSError) as error:
         _fail(str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error) or type(error).__name__)
     except Exception as error:

@@ -11,13 +11,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from torch import nn
 
 from msaviz.app.results import measured
 from msaviz.catalog import TABLES, VIEWS
-from msaviz.data.missing import RandomFrames
+from msaviz.data.missing import Corruption, RandomFrames
 from msaviz.interpret.table import Table
-from msaviz.interpret.trace import Trace
+from msaviz.interpret.trace import Trace, observe
 from msaviz.training.run import Run
 from msaviz.viz.view import View
 
@@ -72,12 +74,22 @@ def _losses(frame: pd.DataFrame) -> pd.Series:
     return frame["kind"] != "metric"
 
 
+def _routed(frame: pd.DataFrame) -> pd.Series:
+    """Maps of models that route nothing have no expert to show."""
+    return (frame["expert"] != "none").groupby(frame["representation"]).transform("any")
+
+
 def _selecting(frame: pd.DataFrame) -> pd.Series:
     """The scores that choose the checkpoint; the other metrics are logged beside them at every rate."""
     return (frame["kind"] == "metric") & frame["metric"].str.split("@").str[0].isin(["score", "mae", "weighted_f1"])
 
 
 CHAPTERS = (
+    Chapter(
+        "Unseen domains",
+        "Which model and objective serves best where it was never trained?",
+        (Page("domain_comparison"),),
+    ),
     Chapter(
         "Missing input",
         "How does each model bear missing input?",
@@ -103,6 +115,25 @@ CHAPTERS = (
         ),
     ),
     Chapter(
+        "Domains",
+        "What does the model do differently in each domain?",
+        (
+            Page("calibration"),
+            Page("domain_gap"),
+            Page("gate_by_domain"),
+            Page("expert_masks"),
+            Page("expert_knockout"),
+            Page(
+                "representation_map",
+                ask={"representation": "fused"},
+                draw={"colour_by": "expert"},
+                keep=_routed,
+                heading="Map of the fused representation, by expert",
+            ),
+            Page("representation_epochs"),
+        ),
+    ),
+    Chapter(
         "Fusion",
         "What does the prediction rest on?",
         (Page("fusion_importance"), Page("fusion_importance", swept=True, heading="Importance against the missing rate")),
@@ -117,11 +148,14 @@ REST = "More", "What else do the installed views show?"
 
 
 def chapters(of: str) -> Iterator[Chapter]:
-    """The chapters whose tables are asked of "trace", "sweep" or "history", in order; empty ones are left out."""
+    """The chapters whose tables are asked of "trace", "sweep", "history" or "comparison", in order; empty ones are left out.
+
+    A table of "epochs" stands among those of the trace: it is asked of the same run's traces, epoch by epoch.
+    """
     planned = {page.name for chapter in CHAPTERS for page in chapter.pages}
     rest = Chapter(*REST, tuple(Page(name) for name in VIEWS if name not in planned))
     for chapter in (*CHAPTERS, rest):
-        pages = tuple(page for page in chapter.pages if page.table.of == of)
+        pages = tuple(page for page in chapter.pages if page.table.of == of or (of == "trace" and page.table.of == "epochs"))
         if pages:
             yield Chapter(chapter.title, chapter.question, pages)
 
@@ -135,19 +169,39 @@ class Subject:
     limit: int = LIMIT
 
     @cached_property
+    def rows(self) -> np.ndarray:
+        """At most `limit` rows, evenly spread over the split: its last ones may be a domain of their own."""
+        size = len(self.run.dataset.splits[self.split])
+        return np.arange(size) if size <= self.limit else np.linspace(0, size - 1, self.limit).round().astype(int)
+
+    @cached_property
+    def model(self) -> nn.Module:
+        return self.run.model()
+
+    def _seen(self, model: nn.Module, missingness: Corruption | None = None) -> Trace:
+        batches = self.run.batches(self.split, missingness, rows=self.rows.tolist())
+        return observe(model, batches, spec=self.run.spec, run=self.run.name, split=self.split)
+
+    @cached_property
     def trace(self) -> Trace:
-        return self.run.observe(self.split, limit=self.limit)
+        return self._seen(self.model)
 
     @cached_property
     def traces(self) -> dict[float, Trace]:
         """Missing rate -> what the model does there."""
-        rest = {rate: self.run.observe(self.split, missingness=RandomFrames(rate=rate), limit=self.limit) for rate in RATES[1:]}
-        return {RATES[0]: self.trace, **rest}
+        return {RATES[0]: self.trace, **{rate: self._seen(self.model, RandomFrames(rate=rate)) for rate in RATES[1:]}}
+
+    @cached_property
+    def epochs(self) -> dict[int, Trace]:
+        """Epoch -> what the model did then, for the epochs whose weights were kept."""
+        return {epoch: self._seen(self.run.model(epoch)) for epoch in self.run.epochs}
 
     def answer(self, page: Page) -> pd.DataFrame:
-        """The page's table about this run."""
-        subject = self.run.history() if page.table.of == "history" else self.traces if page.swept else self.trace
-        return page.answer(subject)
+        """The page's table about this run; of its epochs nothing where fewer than two were kept."""
+        if page.table.of == "epochs" and len(self.run.epochs) < 2:
+            return pd.DataFrame(columns=list(page.table.columns))
+        subjects = {"history": self.run.history, "epochs": lambda: self.epochs}
+        return page.answer(subjects.get(page.table.of, lambda: self.traces if page.swept else self.trace)())
 
 
 def answer_sweep(page: Page, sweep: pd.DataFrame) -> pd.DataFrame:

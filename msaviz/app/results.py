@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import warnings
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 import pandas as pd
 
-from msaviz.files import write_json, write_text
+from msaviz.training.domains import PROTOCOL as DOMAINS
+from msaviz.training.domains import marked
+from msaviz.training.kept import predicted
 from msaviz.training.metrics import higher_is_better
-from msaviz.training.protocols import compare_runs, evaluate, evaluate_predictions, score
+from msaviz.training.protocols import compare_runs, evaluate, score
 from msaviz.training.run import Run
 
 SHOWN = {
@@ -34,37 +32,11 @@ SHOWN = {
 """How papers print the metrics, in their order; others appear under their own name, after these."""
 
 
-def predicted(run: Run, protocol: str, *, split: str = "test", seed: int = 0) -> pd.DataFrame:
-    """`evaluate_predictions(run, protocol, …)`, kept as RUN/evaluations/….csv under a name that changes with the weights."""
-    path = run.path / "evaluations" / f"{protocol}-{split}-seed{seed}-{weights_mark(run.path)}.csv"
-    about = path.with_suffix(".json")
-    if path.is_file() and about.is_file():
-        frame = pd.read_csv(path, dtype={"subset": str, "run": str, "model": str})
-        frame["run"] = run.name  # the folder may have been renamed since
-        frame.attrs |= json.loads(about.read_text(encoding="utf-8"))
-        return frame
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # the same words are in attrs["warnings"], and shown beside the numbers
-        frame = evaluate_predictions(run, protocol, split=split, seed=seed, progress=False)
-    write_text(path, frame.to_csv(index=False))
-    write_json(about, frame.attrs)
-    return frame
-
-
 def evaluated(run: Run, protocol: str, *, split: str = "test", selection: str = "validation", seed: int = 0) -> pd.DataFrame:
     """`evaluate(run, protocol, …)` from kept predictions; `attrs["warnings"]` holds what must be said beside the numbers."""
     if selection != "validation":
         return evaluate(run, protocol, split=split, selection=selection, seed=seed, progress=False)
     return score(predicted(run, protocol, split=split, seed=seed), run)
-
-
-def weights_mark(folder: Path) -> str:
-    """A short name for the weights' content."""
-    path = folder / "weights.safetensors"
-    if not path.is_file():
-        raise FileNotFoundError(f"{folder} has no weights yet; finish it with `msaviz train … --out {folder} --resume`")
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:10]
 
 
 def ordered(metrics: Iterable[str]) -> list[str]:
@@ -88,18 +60,37 @@ def measured(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_condition(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with a column `condition`: the rate, the subset, or the name of a summary ("mean", "area")."""
+    """The frame with a column `condition`: the rate, the subset, the domain, or the name of a summary ("mean", "area", "worst")."""
     rate = frame["rate"].map(lambda r: f"{r:g}")
     named = frame["protocol"].isin(["clean", "subsets"]) | frame["rate"].isna()
-    return frame.assign(condition=frame["subset"].where(named, rate))
+    condition = frame["subset"].where(named, rate)
+    by_domain = frame["protocol"] == DOMAINS
+    return frame.assign(condition=condition.where(~by_domain, frame["domain"]) if by_domain.any() else condition)
 
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
-    """One protocol's frame as a small table: a row for each condition, the summaries and the floor; a column for each metric."""
+    """One protocol's frame as a small table: a row for each condition, the summaries and the floor; a column for each metric.
+
+    Of `domains`: every domain has a floor of its own, and those that the run never saw are marked.
+    """
+    if (frame["protocol"] == DOMAINS).all():
+        return _by_domain(frame)
     name = "rate" if frame["rate"].nunique() > 1 else "modalities"
     wide = with_condition(frame).pivot_table(index="condition", columns="metric", values="value", sort=False, dropna=False)
     wide.loc["floor"] = frame.groupby("metric")["floor"].mean()
     return wide[ordered(wide.columns)].rename_axis(index=name, columns=None)
+
+
+def _by_domain(frame: pd.DataFrame) -> pd.DataFrame:
+    names = frame["domain"].map(lambda d: marked(d, frame.attrs.get("unseen", [])))
+    parts = [
+        frame.assign(domain=[f"{before}{name}" for name in names]).pivot_table(
+            index="domain", columns="metric", values=column, sort=False, dropna=False
+        )
+        for column, before in (("value", ""), ("floor", "floor: "))
+    ]
+    wide = pd.concat(parts)
+    return wide[ordered(wide.columns)].rename_axis(index="domain", columns=None)
 
 
 def over_seeds(frame: pd.DataFrame) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from msaviz.data.dataset import SPLITS, Dataset, Split
+from msaviz.data.dataset import SPLITS, Dataset, Normalisation, Split
 from msaviz.data.ragged import Ragged, chunks
 from msaviz.types import Spec, Task
 
@@ -222,9 +222,14 @@ def _look_at(modality: str, splits: Mapping[str, Split], normalisation: Mapping[
             total += sequence.values.size
     if bad:
         found.append(f"{modality}: {bad} of {total} values are NaN or infinite; a batch holds 0 in their place.")
-    if modality in normalisation and (constant := int((normalisation[modality][1] == 0).sum())):
-        found.append(f"{modality}: {constant} of {len(normalisation[modality][1])} features never vary in train; a batch holds 0 for them.")
-    return found
+    return found + constant({modality: normalisation[modality]} if modality in normalisation else {})
+
+
+def constant(normalisation: Normalisation) -> list[str]:
+    """A sentence for each modality with features that never vary in train."""
+    still = {m: int((std == 0).sum()) for m, (_, std) in normalisation.items()}
+    sizes = {m: len(std) for m, (_, std) in normalisation.items()}
+    return [f"{m}: {n} of {sizes[m]} features never vary in train; a batch holds 0 for them." for m, n in still.items() if n]
 
 
 def _overlaps(splits: Mapping[str, Split]) -> list[str]:

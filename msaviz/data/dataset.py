@@ -133,6 +133,18 @@ class Split:
         parts = [order[start : start + size] for start in range(0, len(order), size)]
         return [parts[i] for i in generator.permutation(len(parts))] if shuffle and bucket else parts
 
+    def take(self, rows: np.ndarray) -> Split:
+        """These rows as a split of their own (copied)."""
+        return replace(
+            self,
+            sequences={m: s.take(rows) for m, s in self.sequences.items()},
+            labels={task: np.asarray(values)[rows] for task, values in self.labels.items()},
+            domain=np.asarray(self.domain)[rows],
+            ids=[self.ids[i] for i in rows],
+            texts=[self.texts[i] for i in rows],
+            token_strings=[self.token_strings[i] for i in rows] if len(self.token_strings) else (),
+        )
+
     def select(self, modalities: Sequence[str]) -> Split:
         """The same rows with these modalities only."""
         return replace(
@@ -150,6 +162,8 @@ class Dataset:
     `traps`: plain sentences about what a user should know (leaks, scales, constant features, what was left out).
     `unknown[m]`: the id that replaces a dropped token of the token-id modality m.
     `contextual`: modalities whose vectors come from a contextual encoder, so that masking them is no missingness.
+    `columns[m][domain]`: (first, one past the last) of the columns of modality m that this domain's rows fill, where sources of unequal
+    features were joined (`msaviz.data.join`); no m where all that have it share them, no domain that lacks m. The rest of a row is NaN.
     """
 
     name: str
@@ -162,6 +176,7 @@ class Dataset:
     normalisation: Normalisation = field(default_factory=dict)
     truth: Any = None
     source: str = ""
+    columns: Mapping[str, Mapping[str, tuple[int, int]]] = field(default_factory=dict)
 
     def __getitem__(self, split: str) -> Split:
         if split not in self.splits:
@@ -190,6 +205,7 @@ class Dataset:
             unknown={m: v for m, v in self.unknown.items() if m in kept},
             contextual=self.contextual & set(kept),
             normalisation={m: v for m, v in self.normalisation.items() if m in kept},
+            columns={m: v for m, v in self.columns.items() if m in kept},
         )
 
     @classmethod

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from msaviz.data.dataset import Dataset
+from msaviz.data.dataset import Dataset, Split
 from msaviz.data.load import load
 from msaviz.data.ragged import Ragged, chunks
 from msaviz.types import Task
@@ -52,7 +52,7 @@ class Inspection:
     @cached_property
     def modalities(self) -> pd.DataFrame:
         """split, modality, kind (frames, tokens), width (or vocabulary size), missing (share of rows), steps (quantiles over rows that
-        have it), nan, inf (values), zero (share of valid steps that hold only zeros)."""
+        have it), nan, inf (values), zero (share of valid steps that hold only zeros). Of a row, the columns count that its domain has."""
         spec, rows = self.dataset.spec, []
         for name, split in self.dataset.splits.items():
             for m, sequence in split.sequences.items():
@@ -60,10 +60,18 @@ class Inspection:
                 lengths = sequence.lengths
                 steps = np.quantile(lengths[lengths > 0], [0, 0.25, 0.5, 0.75, 1]) if (lengths > 0).any() else np.zeros(5)
                 quantiles = dict(zip(("steps_min", "steps_q25", "steps_median", "steps_q75", "steps_max"), steps.tolist(), strict=True))
-                counts = _count(sequence)
+                counts = _count(sequence, self._columns(m, split))
                 about = {"split": name, "modality": m, "kind": kind, "width": width, "missing": _mean(lengths == 0)}
                 rows.append({**about, **quantiles, **counts})
         return pd.DataFrame(rows)
+
+    def _columns(self, modality: str, split: Split) -> np.ndarray | None:
+        """Int[s 2]: the first and one past the last column that each step's domain fills; None where it fills all."""
+        owners = self.dataset.columns.get(modality)
+        if owners is None:
+            return None
+        spans = np.array([owners.get(domain, (0, 0)) for domain in self.dataset.spec.domains])
+        return np.repeat(spans[np.asarray(split.domain)], split.lengths(modality), axis=0)
 
     @cached_property
     def labels(self) -> pd.DataFrame:
@@ -152,12 +160,15 @@ def _mean(flags: np.ndarray) -> float:
     return float(np.mean(flags)) if len(flags) else 0.0
 
 
-def _count(sequence: Ragged) -> dict[str, Any]:
-    """nan, inf: values; zero: share of steps without any content."""
+def _count(sequence: Ragged, columns: np.ndarray | None) -> dict[str, Any]:
+    """nan, inf: values; zero: share of steps without any content. Columns of other sources are no content."""
     values, nan, inf, zero = sequence.values, 0, 0, 0
     if values.ndim == 2:
         for piece in chunks(len(values), values.nbytes):
             x = np.asarray(values[piece])
+            if columns is not None:
+                place, (first, stop) = np.arange(x.shape[1]), columns[piece].T[..., None]
+                x = np.where((place >= first) & (place < stop), x, 0)
             nan, inf, zero = nan + int(np.isnan(x).sum()), inf + int(np.isinf(x).sum()), zero + int((~(x != 0).any(1)).sum())
     return {"nan": nan, "inf": inf, "zero": zero / max(len(values), 1)}
 

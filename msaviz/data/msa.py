@@ -13,7 +13,8 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,9 @@ class Config(Options):
     """Options behind the path, e.g. `mosei.msa:modalities=text+audio`."""
 
     modalities: Names = ()
+    low: float | None = None
+    high: float | None = None
+    """The scale of the main task, and of every other regression on the same one, where the container says it wrongly."""
 
 
 class Msa:
@@ -57,9 +61,20 @@ class Msa:
             raise ValueError(f"{path / HEADER} is damaged: {error}") from None
         if not isinstance(header, dict) or header.get("format") != FORMAT or header.get("version") != VERSION:
             raise ValueError(f"{path}: expected {FORMAT!r}, version {VERSION}; convert it again with `msaviz data convert`")
-        dataset = _open(path, header)
-        modalities = (options or Config()).modalities
-        return dataset.select(modalities) if modalities else dataset
+        config = options or Config()
+        dataset = _scaled(_open(path, header), config.low, config.high)
+        return dataset.select(config.modalities) if config.modalities else dataset
+
+
+def _scaled(dataset: Dataset, low: float | None, high: float | None) -> Dataset:
+    """The same labels, said to lie on another scale (None: as the container says); the fingerprint tells a change."""
+    main = dataset.spec.task
+    scale = replace(main, low=main.low if low is None else low, high=main.high if high is None else high)
+    if scale == main or main.kind == "classes":
+        return dataset
+    tasks = {name: scale if task == main else task for name, task in dataset.spec.tasks.items()}
+    signed = sha256(f"{dataset.fingerprint} [{scale.low:g}, {scale.high:g}]".encode()).hexdigest()
+    return replace(dataset, spec=replace(dataset.spec, tasks=tasks), fingerprint=signed)
 
 
 def _open(path: Path, header: dict[str, Any]) -> Dataset:
@@ -90,6 +105,7 @@ def _open(path: Path, header: dict[str, Any]) -> Dataset:
         header["unknown"],
         frozenset(header["contextual"]),
         normalisation,
+        columns={m: {d: (start, stop) for d, (start, stop) in owners.items()} for m, owners in header.get("columns", {}).items()},
     )
 
 
@@ -169,6 +185,7 @@ def _write(dataset: Dataset, folder: Path, progress: Callable[[int, int], None])
         "unknown": dict(dataset.unknown),
         "contextual": sorted(dataset.contextual),
         "normalisation": list(dataset.normalisation),
+        "columns": {m: dict(owners) for m, owners in dataset.columns.items()},
         "arrays": shapes,
     }
     (folder / HEADER).write_text(json.dumps(header, indent=1, ensure_ascii=False), encoding="utf-8")

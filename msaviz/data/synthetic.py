@@ -11,7 +11,8 @@ The story of one utterance i of domain d (all draws independent, deterministic b
 * at a random third of its steps (`evidence`, at least 1) modality m shows 2 r_m u + 1.5 v: a direction u of its own for the reading, and a
   marker v that says "here is something". With `domain_specific` = a, u = sqrt(1 - a) u_m + sqrt(a) u_{m,d}: each domain speaks its own way.
 * at every step it shows .8 p_m[k] w_k (its private directions), the spurious cue .8 c x (last modality only), and N(0, 1) noise.
-* c = `spurious` times (label / 3), with the sign flipped in the last domain, + N(0, .3): right in all domains but one.
+* c = strength_d (label / 3) + N(0, .3). strength_d is `spurious`, with the sign flipped in the last of D domains: right in all but one.
+  With `spurious_spread` = b it is `spurious` (1 - b d / max(1, D - 2)) for d < D - 1: a learner of invariances needs sources that disagree.
 * style: the step is multiplied by exp(.3 shift g_{m,d}) and moved by shift h_{m,d}, channel by channel.
 * all directions u, u_d, v, w, x of a modality are orthonormal (as far as its width allows).
 * transcript: at the evidence steps of text a sentiment word for the level of r_text (awful, bad, okay, good, great), elsewhere filler
@@ -24,7 +25,7 @@ The story of one utterance i of domain d (all draws independent, deterministic b
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
@@ -34,6 +35,7 @@ from pydantic import Field
 
 from msaviz.data.assemble import Part, assemble
 from msaviz.data.dataset import TOKEN_SEPARATOR, Dataset
+from msaviz.data.domains import join_ragged
 from msaviz.data.ragged import Ragged, offsets_of
 from msaviz.options import Options
 from msaviz.types import Task
@@ -66,11 +68,23 @@ class Config(Options):
     noise: float = Field(1.0, ge=0)
     shift: float = Field(0.5, ge=0)
     spurious: float = Field(0.0, ge=0)
+    spurious_spread: float = Field(0.0, ge=0, le=1)
     domain_specific: float = Field(0.0, ge=0, le=1)
     private_label: float = Field(0.0, ge=0, le=1)
     missing: float = Field(0.0, ge=0, lt=1)
     text: Literal["vectors", "ids"] = "vectors"
     seed: int = Field(0, ge=0)
+
+    @property
+    def strengths(self) -> np.ndarray:
+        """Float[domains]: how strongly, and with which sign, the spurious cue follows the label in each domain."""
+        strengths = self.spurious * (1 - self.spurious_spread * np.arange(self.domains) / max(1, self.domains - 2))
+        return strengths if self.domains == 1 else np.append(strengths[:-1], -self.spurious)
+
+    @property
+    def fingerprint(self) -> str:
+        later = set() if self.spurious_spread else {"spurious_spread"}  # at 0 the data are those from before it existed
+        return sha256(f"synthetic {VERSION} {self.model_dump_json(exclude=later)}".encode()).hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +102,8 @@ class Planted:
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """All that was planted: `truth["test"].shared`; `directions[m][name]`: Float[w] or Float[domains w] or Float[PRIVATE w]."""
+    """All that was planted: `truth["test"].shared`; `directions[m][name]`: Float[w] or Float[domains w] or Float[PRIVATE w];
+    `config.strengths`: Float[domains], the strength of the spurious cue."""
 
     splits: Mapping[str, Planted]
     directions: Mapping[str, Mapping[str, np.ndarray]]
@@ -96,6 +111,11 @@ class Truth:
 
     def __getitem__(self, split: str) -> Planted:
         return self.splits[split]
+
+    def rearranged(self, parts: Mapping[str, Sequence[tuple[str, np.ndarray]]]) -> Truth:
+        """What is true of new splits: `parts[name]` lists the (old split, its row numbers) that stand in it, one after the other."""
+        pieces = {name: [(vars(self.splits[old]), rows) for old, rows in taken] for name, taken in parts.items()}
+        return replace(self, splits={name: Planted(**_gather(taken)) for name, taken in pieces.items()})
 
     def ideal(self, split: str, modalities: Sequence[str] | None = None) -> np.ndarray:
         """Float[n]: the best possible sentiment from these modalities (None: all), the median given their readings.
@@ -157,9 +177,19 @@ class Synthetic:
             vocabularies={"text": len(WORDS)} if ids else {},
             unknown={"text": WORDS.index("[UNK]")} if ids else {},
             truth=Truth(planted, directions, config),
-            fingerprint=sha256(f"synthetic {VERSION} {config.model_dump_json()}".encode()).hexdigest(),
+            fingerprint=config.fingerprint,
             domains=TOPICS[: config.domains],
         )
+
+
+def _gather(pieces: Sequence[tuple[Any, np.ndarray]]) -> Any:
+    """These rows of trees of one shape, leaf by leaf one after the other."""
+    first = pieces[0][0]
+    if isinstance(first, Mapping):
+        return {k: _gather([(tree[k], rows) for tree, rows in pieces]) for k in first}
+    if isinstance(first, Ragged):
+        return join_ragged([leaf.take(rows) for leaf, rows in pieces])
+    return np.concatenate([leaf[rows] for leaf, rows in pieces])
 
 
 def _each(tree: Any, rows: slice) -> Any:
@@ -175,7 +205,6 @@ def _facts(config: Config, generator: np.random.Generator) -> dict[str, Any]:
     latent = np.sqrt(1 - config.private_label) * shared + np.sqrt(config.private_label) * joint
     label = np.clip(3 * np.tanh(SLOPE * latent) + LABEL_NOISE * draw(n), -3, 3)
     domain = generator.integers(config.domains, size=n)
-    flipped = np.where((domain == config.domains - 1) & (config.domains > 1), -1, 1)
     dark = np.where(private["audio"][:, 0] > 0, EMOTIONS.index("angry"), EMOTIONS.index("sad"))
     emotion = np.where(latent > 0.4, EMOTIONS.index("happy"), np.where(latent < -0.4, dark, EMOTIONS.index("neutral")))
     absent = generator.random((n, len(WIDTH))) < config.missing
@@ -187,7 +216,7 @@ def _facts(config: Config, generator: np.random.Generator) -> dict[str, Any]:
         "label": label,
         "domain": domain,
         "reading": {m: shared + config.noise * NOISE[m] * draw(n) for m in WIDTH},
-        "spurious": config.spurious * (label / 3) * flipped + (0.3 * draw(n) if config.spurious else 0.0),
+        "spurious": config.strengths[domain] * (label / 3) + (0.3 * draw(n) if config.spurious else 0.0),
         "emotion": np.where(generator.random(n) < 0.05, generator.integers(len(EMOTIONS), size=n), emotion),
         "present": {m: ~absent[:, i] for i, m in enumerate(WIDTH)},
     }

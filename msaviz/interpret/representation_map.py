@@ -12,9 +12,10 @@ from msaviz.files import cache_folder, read_array, write_array
 from msaviz.interpret.groups import grouping
 from msaviz.interpret.table import Table
 from msaviz.interpret.tidy import gathered
+from msaviz.interpret.tokens import Routed, routed
 from msaviz.interpret.trace import Trace
 
-COLUMNS = ("run", "split", "representation", "example", "x", "y", "domain", "label", "prediction", "error", "explained", "method")
+COLUMNS = ("run", "split", "representation", "example", "x", "y", "domain", "label", "expert", "prediction", "error", "explained", "method")
 
 
 def answer(
@@ -30,7 +31,9 @@ def answer(
 
     `method` "pca" (fast, the same every time) or "umap" (cached on disk by content). `together` lays all chosen
     representations of equal width into one common map, so that spaces can be compared. `explained` is the share of
-    variance that the two axes hold (NaN for UMAP). Raises ValueError for an unknown representation or method.
+    variance that the two axes hold (NaN for UMAP). `expert` is the number, in words, of the expert with the largest mean
+    gate for the utterance: in the representation's own router, else in the first one of its modality, else in the first one
+    of the trace ("none" where it routed nothing). Raises ValueError for an unknown representation or method.
     """
     if method not in ("pca", "umap"):
         raise ValueError(f"unknown method {method!r}; these exist: pca, umap")
@@ -44,10 +47,12 @@ def answer(
         maps = [[name for name in names if spaces[name].shape[1] == width]]
     else:
         maps = [[name] for name in names]
-    return gathered([_map(trace, group, rows, method, seed) for group in maps], COLUMNS, run=trace.run, split=trace.split, method=method)
+    routers = routed(trace)
+    parts = [_map(trace, group, rows, routers, method, seed) for group in maps]
+    return gathered(parts, COLUMNS, run=trace.run, split=trace.split, method=method)
 
 
-def _map(trace: Trace, names: list[str], rows: np.ndarray, method: str, seed: int) -> pd.DataFrame:
+def _map(trace: Trace, names: list[str], rows: np.ndarray, routers: list[Routed], method: str, seed: int) -> pd.DataFrame:
     """One map of the stacked representations `names`; utterances without the modality are left out."""
     values = np.concatenate([trace.representations[name][rows] for name in names])
     source, row = np.repeat(np.array(names, dtype=object), len(rows)), np.tile(rows, len(names))
@@ -56,7 +61,20 @@ def _map(trace: Trace, names: list[str], rows: np.ndarray, method: str, seed: in
         return pd.DataFrame()
     place, explained = principal(values[there]) if method == "pca" else (neighbours(values[there], seed), np.nan)
     about = trace.examples.iloc[row[there]][["example", "domain", "label", "prediction", "error"]].reset_index(drop=True)
-    return about.assign(representation=source[there], x=place[:, 0], y=place[:, 1], explained=explained)
+    expert = np.concatenate([busiest(routers, name, len(trace.examples))[rows] for name in names])[there]
+    return about.assign(representation=source[there], expert=expert, x=place[:, 0], y=place[:, 1], explained=explained)
+
+
+def busiest(routers: list[Routed], representation: str, utterances: int) -> np.ndarray:
+    """Object[n]: each utterance's most used expert ("0", "1", …) in the router nearest to a representation; "none" without one."""
+    none = np.full(utterances, "none", dtype=object)
+    if not routers:
+        return none
+    space, _, modality = representation.rpartition("/")
+    gates = min(routers, key=lambda r: (r.modality != modality, r.router != space)).by_utterance  # the first of the nearest ones
+    there = np.isfinite(gates[:, 0])
+    none[there] = gates[there].argmax(1).astype(str)
+    return none
 
 
 def stratified(trace: Trace, limit: int, seed: int) -> np.ndarray:

@@ -1,14 +1,18 @@
-"""How does a vector become a prediction?"""
+"""How does a vector become a prediction, and how wrong is that?"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
+import torch.nn.functional as F
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from msaviz.types import Task
+
+LOSSES = {"l1": F.l1_loss, "smooth_l1": F.smooth_l1_loss, "mse": F.mse_loss}
 
 
 class Heads(nn.Module):
@@ -27,3 +31,14 @@ class Heads(nn.Module):
     def forward(self, z: Float[Tensor, "b d"]) -> dict[str, Tensor]:
         out = {name: head(z) for name, head in self.heads.items()}
         return {name: rearrange(y, "b 1 -> b") if self.tasks[name].kind == "regression" else y for name, y in out.items()}
+
+
+def example_losses(prediction: Tensor, label: Tensor, task: Task, loss: str = "l1") -> tuple[Float[Tensor, " b"], Bool[Tensor, " b"]]:
+    """(loss of every row, exactly 0 with a gradient path where it has no label; which rows have one: NaN or -1 = none)."""
+    if task.kind == "classes":
+        known = label >= 0
+        each = F.cross_entropy(prediction, label.clamp(min=0), reduction="none")
+    else:
+        known = ~torch.isnan(label)
+        each = LOSSES[loss](prediction, torch.where(known, label, prediction.detach()), reduction="none")
+    return torch.where(known, each, 0), known

@@ -58,13 +58,15 @@ class Experts(nn.Module):
         weight = gates.flatten().index_select(0, plan.rows * self.count + plan.experts)
         return plan.sum(wrote * weight[:, None])
 
-    def outputs(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n e out"]:
-        """Every expert's own answer, ungated."""
-        return rearrange(self._answers(x), "e n out -> n e out")
+    def outputs(self, x: Float[Tensor, "n d"], columns: Float[Tensor, "e d"] | None = None) -> Float[Tensor, "n e out"]:
+        """Every expert's own answer, ungated; with `columns`, that on x times the expert's row of it (a mask over the input)."""
+        return rearrange(self._answers(x, columns), "e n out -> n e out")
 
-    def _answers(self, x: Tensor) -> Tensor:
+    def _answers(self, x: Tensor, columns: Tensor | None = None) -> Tensor:
+        # a mask over the input is a mask over the first layer's columns: x is not copied for each expert
+        up = self.up if columns is None else self.up * columns[:, None]
         # one product for the first layer of all experts; its output is read in place by the second, a strided batched one
-        hidden = F.gelu(F.linear(x, self.up.flatten(0, 1), self.up_bias.flatten()))
+        hidden = F.gelu(F.linear(x, up.flatten(0, 1), self.up_bias.flatten()))
         return torch.baddbmm(self.down_bias[:, None], rearrange(hidden, "n (e h) -> e n h", e=self.count), self.down)
 
     def _dense(self, x: Tensor, gates: Tensor) -> Tensor:

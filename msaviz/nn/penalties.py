@@ -7,6 +7,7 @@ with fewer than two such rows it returns a finite 0 that still belongs to the gr
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -124,3 +125,14 @@ def importance_variation(gates: Float[Tensor, "*n e"], present: Bool[Tensor, "*n
         return _nothing(gates)
     importance = gates.sum(0)
     return importance.var(correction=0) / importance.mean().square().clamp(min=1e-12)
+
+
+def info_nce(a: Rows, b: Rows, present: Present = None, *, temperature: float = 0.1) -> Float[Tensor, ""]:
+    """Cross entropy of finding row i of b by row i of a among all rows of b, by cosine: a lower bound on shared information.
+
+    van den Oord et al. 2018, eq. 4; log(n) where nothing is shared.
+    """
+    a, b = _pick(present, a, b)
+    if len(a) < 2:
+        return _nothing(a, b)
+    return F.cross_entropy(_unit(a) @ _unit(b).T / temperature, torch.arange(len(a), device=a.device))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
@@ -30,6 +33,7 @@ class Router(nn.Module):
         self.kind, self.experts, self.temperature = kind, experts, temperature
         self.k = k if kind.endswith("top_k") else experts
         self.score = nn.Linear(dim, experts) if kind != "dense" else None
+        self.off: int | None = None
         self.noise = nn.Linear(dim, experts, bias=False) if kind == "noisy_top_k" else None
         if self.noise is not None:
             nn.init.zeros_(self.noise.weight)
@@ -42,9 +46,18 @@ class Router(nn.Module):
     def forward(self, x: Float[Tensor, "*n d"]) -> tuple[Float[Tensor, "*n e"], Float[Tensor, "*n e"]]:
         """(logits without noise, gates)."""
         logits, noisy, _ = self.scores(x)
-        if self.kind == "dense":
-            return logits, torch.full_like(logits, 1 / self.experts)
         return logits, self.gates(noisy)
+
+    @contextmanager
+    def without(self, expert: int) -> Iterator[None]:
+        """Inside the block no token is sent to this expert; the gates of the others are chosen and sum to 1 without it."""
+        if self.experts < 2 or not 0 <= expert < self.experts:
+            raise ValueError(f"expert {expert} cannot be switched off: there are {self.experts}, numbered from 0, and one must remain")
+        self.off = expert
+        try:
+            yield
+        finally:
+            self.off = None
 
     def scores(self, x: Float[Tensor, "*n d"]) -> tuple[Float[Tensor, "*n e"], Float[Tensor, "*n e"], Float[Tensor, "*n e"]]:
         """(clean logits, logits as used, standard deviation of the noise between them: 0 without noise), for `load`."""
@@ -60,6 +73,9 @@ class Router(nn.Module):
 
     def gates(self, logits: Float[Tensor, "*n e"]) -> Float[Tensor, "*n e"]:
         """The gates that these logits give."""
+        if self.off is not None:
+            number = torch.arange(self.experts, device=logits.device)
+            logits = logits.masked_fill(number == self.off, -torch.inf)
         probability = (logits / self.temperature).softmax(-1)
         if not self.sparse:
             return probability

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from msaviz.catalog import MODELS, OBJECTIVES
+from msaviz.data.load import Names
 from msaviz.data.missing import Missingness, Mixture
 from msaviz.options import Options, named, searchable
 
@@ -47,11 +48,34 @@ class TrainOptions(Options):
     """Decay of an exponential moving average of the weights, which is then what is validated and kept; 0 = off."""
     validation_rates: tuple[float, ...] = (0.0, 0.3, 0.6, 0.9)
     """Missing rates over which the validation score is averaged (fixed masks)."""
+    sampling: Literal["shuffled", "domains"] = "shuffled"
+    """"domains": every source domain has the same share of each batch (DomainBed's minibatches)."""
+    snapshots: int = Field(default=0, ge=0)
+    """Epochs, evenly spread, whose weights are kept as RUN/epochs/NNN.safetensors: for pictures over training time."""
     log_test: bool = False
     """Log the test split each epoch, for the selection `published` only; never read by `validation`."""
     precision: Literal["float32", "bfloat16"] = "float32"
     device: str = "auto"
     threads: int | None = Field(default=None, ge=1)
+
+
+class Domains(Options):
+    """Which domains are learnt from and which stay unseen until the test (`msaviz.data.domains.hold_out`); neither: all are learnt from.
+
+    With either, the validation score is the mean over the source domains.
+    """
+
+    sources: Names = ()
+    """Empty: all but the targets."""
+    targets: Names = ()
+    """Empty: all but the sources."""
+    pseudo: int | Literal["auto"] = "auto"
+    """Clusters of style that stand for domains while training on one source; "auto": 3 where model or objective compares domains."""
+
+    @property
+    def active(self) -> bool:
+        """Whether some domain is kept for the test."""
+        return bool(self.sources or self.targets)
 
 
 class Experiment(Options):
@@ -63,6 +87,7 @@ class Experiment(Options):
     objective: named(OBJECTIVES) = Field(default="erm", validate_default=True)  # type: ignore[valid-type]
     train: TrainOptions = TrainOptions()
     missing: Missingness = Mixture()
+    domains: Domains = Domains()
     text: TextOptions = TextOptions()
 
     @property

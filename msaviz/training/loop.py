@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,19 @@ from safetensors.torch import save_file
 from torch import nn
 from tqdm.auto import tqdm
 
-from msaviz.catalog import OBJECTIVES
+from msaviz.catalog import MODELS, OBJECTIVES
+from msaviz.data.dataset import Split
+from msaviz.data.domains import PSEUDO_DOMAINS, balanced_order, hold_out, style_clusters
 from msaviz.data.load import Dataset, load
 from msaviz.data.missing import RandomFrames, WholeModality, corrupt
 from msaviz.files import atomic, write_text
 from msaviz.training.checkpoint import read_checkpoint, write_checkpoint
 from msaviz.training.experiment import Experiment
 from msaviz.training.metrics import metrics
-from msaviz.training.optimization import choose_device, join_processes, leave_processes, make_optimizer
+from msaviz.training.optimization import choose_device, join_processes, leave_processes, make_optimizer, total_steps
 from msaviz.training.run import HISTORY, Run
 from msaviz.training.system import System, build
-from msaviz.types import Batch
+from msaviz.types import Batch, Output
 
 
 def train(experiment: Experiment, out: str | Path | None = None, *, resume: bool = False, progress: bool = True) -> Run:
@@ -38,7 +40,7 @@ def train(experiment: Experiment, out: str | Path | None = None, *, resume: bool
     rank, world = join_processes()
     if experiment.train.threads:
         torch.set_num_threads(experiment.train.threads)
-    dataset = load(experiment.data)
+    dataset = hold_out(load(experiment.data), experiment.domains.sources, experiment.domains.targets)
     for split in ("train", "valid"):
         if split not in dataset.splits or not len(dataset.splits[split]):
             raise ValueError(f"{dataset.name} has no {split!r} split to train with; it has {', '.join(dataset.splits)}")
@@ -75,11 +77,21 @@ class Trainer:
         torch.manual_seed(experiment.seed)
         self.device = choose_device(self.options.device, rank)
         self.system = build(dataset.spec, experiment).to(self.device)
-        self.objective = OBJECTIVES[OBJECTIVES.name_of(type(experiment.objective))](dataset.spec, experiment.objective)
+        self.learnt, names = training_split(dataset, experiment)
+        kind = OBJECTIVES[OBJECTIVES.name_of(type(experiment.objective))]
+        self.objective = kind(replace(dataset.spec, domains=names), experiment.objective)
+        self.objective.prepare(self._sample)
+        self.objective.to(self.device)
         self.average = copy.deepcopy(self.system).eval().requires_grad_(False) if self.options.ema else None
-        self.optimizer, self.schedule = make_optimizer(self.system, self.options, len(dataset.splits["train"]))
+        self.optimizer, self.schedule = make_optimizer(self.system, self.options, len(self.learnt), list(self.objective.parameters()))
+        self.total = total_steps(self.options, len(self.learnt))
         self.best_state: dict[str, torch.Tensor] = {}
         self.state = Progress()
+
+    @torch.no_grad()
+    def _sample(self) -> Output:
+        """What the untrained system makes of one row."""
+        return self.system.eval()(self.learnt.batch(np.arange(1)).to(self.device))
 
     def fit(self, progress: bool) -> None:
         o, state = self.options, self.state
@@ -93,6 +105,7 @@ class Trainer:
                     self.best_state = {k: v.detach().cpu().clone() for k, v in self.kept.state_dict().items()}
                 state.epoch += 1
                 if self.rank == 0:
+                    self._keep_snapshot()
                     self.save()
                 bar.update()
                 bar.set_postfix_str(f"validation {score:.3f}, best {state.best:.3f} in epoch {state.best_epoch + 1}")
@@ -106,20 +119,28 @@ class Trainer:
 
     def _train_batches(self) -> Iterator[Batch]:
         """The epoch's corrupted batches; with several processes each takes every world-th row of each batch."""
-        e, split = self.experiment, self.dataset.splits["train"]
-        for batch_rows in split.order(self.options.batch, shuffle=True, seed=e.seed, epoch=self.state.epoch):
+        e, split, epoch = self.experiment, self.learnt, self.state.epoch
+        if self.options.sampling == "domains":
+            order = balanced_order(split.domain, self.options.batch, seed=e.seed, epoch=epoch)
+        else:
+            order = split.order(self.options.batch, shuffle=True, seed=e.seed, epoch=epoch)
+        for batch_rows in order:
             rows = batch_rows[self.rank :: self.world] if len(batch_rows) >= self.world else batch_rows
             whole, views = split.batch(rows), self.options.views
-            draws = range(self.state.epoch * views, (self.state.epoch + 1) * views)
+            draws = range(epoch * views, (epoch + 1) * views)
             yield Batch.join([corrupt(whole, e.missing, seed=e.seed, epoch=draw, unknown=self.dataset.unknown) for draw in draws])
 
     def _train_epoch(self) -> None:
         o, sums, rows, waiting = self.options, {}, 0, 0
         self.system.train()
+        self.objective.train()
+        begin = getattr(self.system.model, "begin", None)
+        if begin is not None:
+            begin(self.state.epoch / o.epochs)
         for batch in self._train_batches():
             with torch.autocast(self.device.type, torch.bfloat16, enabled=o.precision == "bfloat16"):
                 batch = batch.to(self.device)
-                terms = self.objective(self.system(batch), batch)
+                terms = self.objective(self.system, batch, min(1.0, self.state.step / self.total))
             loss = torch.stack(list(terms.values())).sum()
             if not torch.isfinite(loss):
                 bad = [name for name, value in terms.items() if not torch.isfinite(value)]
@@ -139,7 +160,7 @@ class Trainer:
         self._log("train", {f"loss/{name}": value / rows for name, value in sums.items()})
 
     def _step(self, accumulated: int) -> None:
-        parameters = [p for p in self.system.parameters() if p.grad is not None]
+        parameters = [p for part in (self.system, self.objective) for p in part.parameters() if p.grad is not None]
         for p in parameters:
             p.grad.div_(accumulated)  # type: ignore[union-attr]
             if self.world > 1:
@@ -150,6 +171,9 @@ class Trainer:
         self.schedule.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.state.step += 1
+        restart = self.objective.restart
+        if restart is not None and (self.state.step - 1) / self.total < restart <= self.state.step / self.total:
+            self.optimizer.state.clear()
         if self.average is not None:
             decay = min(self.options.ema, (1 + self.state.step) / (10 + self.state.step))
             with torch.no_grad():
@@ -158,15 +182,18 @@ class Trainer:
 
     def _validate(self) -> float:
         """Log the metrics of the validation split at fixed masks; return the score (lower is better)."""
+        by_domain = self.experiment.domains.active
         scores = []
         for rate in self.options.validation_rates:
-            found = self.measure("valid", rate)
-            self._log("valid", {f"{name}@{rate:g}": value for name, value in found.items()})
-            scores.append(found["mae"] if "mae" in found else 1 - found["weighted_f1"])
+            found = self.measure("valid", rate, by_domain=by_domain)
+            for domain, values in found.items():
+                self._log("valid", {f"{name}@{rate:g}": value for name, value in values.items()}, domain)
+            scores += [_score(values) for domain, values in found.items() if (domain != "all") == by_domain]
         score = float(np.mean(scores))
         self._log("valid", {"score": score})
         if self.options.log_test and "test" in self.dataset.splits:
-            self._log("test", self.measure("test", 0.0))
+            for domain, values in self.measure("test", 0.0, by_domain=by_domain).items():
+                self._log("test", values, domain)
         return score
 
     @torch.inference_mode()
@@ -183,12 +210,18 @@ class Trainer:
         order = np.argsort(example)
         return example[order], label[order], prediction[order]
 
-    def measure(self, split: str, rate: float) -> dict[str, float]:
-        _, label, prediction = self.predict(split, rate)
-        return metrics(prediction, label, self.dataset.spec.task)
+    def measure(self, split: str, rate: float, *, by_domain: bool = False) -> dict[str, dict[str, float]]:
+        """Metrics of the kept weights over "all" rows, and over those of each domain that the split holds."""
+        example, label, prediction = self.predict(split, rate)
+        task, spec = self.dataset.spec.task, self.dataset.spec
+        found = {"all": metrics(prediction, label, task)}
+        codes = np.asarray(self.dataset.splits[split].domain)[example]
+        for code in np.unique(codes) if by_domain else ():
+            found[spec.domains[code]] = metrics(prediction[codes == code], label[codes == code], task)
+        return found
 
-    def _log(self, split: str, values: dict[str, float]) -> None:
-        shared = {"step": self.state.step, "epoch": self.state.epoch, "split": split, "domain": "all"}
+    def _log(self, split: str, values: dict[str, float], domain: str = "all") -> None:
+        shared = {"step": self.state.step, "epoch": self.state.epoch, "split": split, "domain": domain}
         self.state.history += [{**shared, "metric": name, "value": float(value)} for name, value in values.items()]
 
     # -- what is on disk ------------------------------------------------------------------------------------------
@@ -198,6 +231,16 @@ class Trainer:
         self._write_history()
         parts = {name: part.state_dict() for name, part in self._stateful().items()}
         write_checkpoint(self.run.path / "checkpoint", {**parts, "best": self.best_state, "state": vars(self.state)})
+
+    def _keep_snapshot(self) -> None:
+        """Keep this epoch's weights if it is one of the evenly spread `snapshots`."""
+        o = self.options
+        if self.state.epoch in np.linspace(1, o.epochs, o.snapshots).round() if o.snapshots else ():
+            self._write_weights(self.run.snapshot(self.state.epoch), self.kept.state_dict())
+
+    def _write_weights(self, path: Path, weights: dict[str, torch.Tensor]) -> None:
+        with atomic(path) as temporary:
+            save_file({k: v.detach().cpu().contiguous() for k, v in weights.items()}, temporary)
 
     def restore(self) -> None:
         """Go on from the last finished epoch, if there is one."""
@@ -210,7 +253,7 @@ class Trainer:
         self.state = Progress(**saved["state"])
 
     def _stateful(self) -> dict[str, Any]:
-        parts = {"system": self.system, "optimizer": self.optimizer, "schedule": self.schedule}
+        parts = {"system": self.system, "objective": self.objective, "optimizer": self.optimizer, "schedule": self.schedule}
         return parts | ({"average": self.average} if self.average is not None else {})
 
     def _write_history(self) -> None:
@@ -220,8 +263,7 @@ class Trainer:
     def finish(self) -> None:
         """Write the chosen weights and their predictions, drop the checkpoint, say done."""
         self.kept.load_state_dict(self.best_state)
-        with atomic(self.run.path / "weights.safetensors") as temporary:
-            save_file({k: v.contiguous() for k, v in self.best_state.items()}, temporary)
+        self._write_weights(self.run.path / "weights.safetensors", self.best_state)
         frames = []
         for split in [s for s in ("valid", "test") if s in self.dataset.splits]:
             example, label, prediction = self.predict(split, 0.0)
@@ -231,3 +273,20 @@ class Trainer:
         self._write_history()
         write_text(self.run.path / "done", f"best epoch {self.state.best_epoch + 1}, validation {self.state.best:.6f}\n")
         (self.run.path / "checkpoint").unlink(missing_ok=True)
+
+
+def training_split(dataset: Dataset, experiment: Experiment) -> tuple[Split, tuple[str, ...]]:
+    """(the train split, the domains that its rows name): pseudo-domains in place of a single source where they are wanted."""
+    split, options = dataset.splits["train"], experiment.domains
+    objective = OBJECTIVES[OBJECTIVES.name_of(type(experiment.objective))]
+    compares = objective.compares_domains or getattr(MODELS[experiment.model_name], "compares_domains", False)
+    count = (PSEUDO_DOMAINS if compares else 0) if options.pseudo == "auto" else options.pseudo
+    if count < 2 or len(np.unique(split.domain)) > 1:
+        return split, dataset.spec.domains
+    codes = style_clusters(split, count, seed=experiment.seed)
+    return replace(split, domain=codes), tuple(f"style {i}" for i in range(count))
+
+
+def _score(values: dict[str, float]) -> float:
+    """What validation makes small: MAE, or 1 - weighted F1 of classes."""
+    return values["mae"] if "mae" in values else 1 - values["weighted_f1"]

@@ -2,7 +2,8 @@
 
 A protocol is a list of conditions, each a missingness with its rate and the modalities that are given. Masks depend on (seed, example,
 modality) alone and are nested in the rate, so every run meets the same ones. `evaluate` gives one tidy row a condition and metric, with
-the constant-predictor floor beside it; `compare_runs` says whether one model beats another by more than chance.
+the constant-predictor floor beside it (`domains` asks by domain instead, see `msaviz.training.domains`); `compare_runs` says whether one
+model beats another by more than chance.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from msaviz.data.missing import Corruption, Noise, Nothing, RandomFrames, Span, Spans, Subset, WholeModality
+from msaviz.training import domains
 from msaviz.training.metrics import correlation, floor, headline, higher_is_better, metrics, paired_bootstrap, per_example
 from msaviz.training.selection import Selection, best_per_metric, named_selection
 from msaviz.types import Task
 
 RATES = tuple(round(0.1 * i, 1) for i in range(10))
-COLUMNS = ["run", "model", "seed", "protocol", "split", "selection", "rate", "subset", "metric", "value", "floor"]
-PREDICTIONS = ["run", "model", "seed", "protocol", "split", "rate", "subset", "example", "label", "prediction"]
+COLUMNS = ["run", "model", "seed", "protocol", "split", "selection", "rate", "subset", "domain", "metric", "value", "floor"]
+PREDICTIONS = ["run", "model", "seed", "protocol", "split", "rate", "subset", "domain", "example", "label", "prediction"]
 
 
 class LeakWarning(UserWarning):
@@ -65,6 +67,7 @@ PROTOCOLS: Mapping[str, Callable[[Sequence[str], Sequence[float]], list[Conditio
     "span": _sweep(lambda r: Span(rate=r)),
     "structured": _sweep(lambda r: Spans(rate=r)),
     "noise": _sweep(lambda r: Noise(scale=r)),
+    domains.PROTOCOL: _clean,
 }
 """Name -> conditions from (modalities, rates). The sweeps beside `missing` remove (or blur) in another way, over the same rates."""
 WITHIN = ("missing", "span", "structured")  # protocols that remove steps of a sequence and leave its neighbours
@@ -89,17 +92,17 @@ def evaluate_predictions(
     todo = conditions(protocol, run.spec.modalities, rates)
     if split not in run.dataset.splits:
         raise ValueError(f"{run.dataset.name} has no split {split!r}; it has {', '.join(run.dataset.splits)}")
+    told = domains.told(run, split) if protocol == domains.PROTOCOL else {}
     notes = _leaks(run, protocol)
     label = np.asarray(run.dataset.splits[split].labels[run.spec.target])
     frames = []
     for one in tqdm(todo, desc=f"{run.name}: {protocol}", unit="condition", disable=not progress, leave=False):
         prediction = _shown(run.predict(split, one.missingness, seed), len(label), run.spec.task)
-        columns = {"rate": one.rate, "subset": one.subset, "example": np.arange(len(label)), "label": label, "prediction": prediction}
-        frames.append(pd.DataFrame(columns))
+        columns = {"rate": one.rate, "subset": one.subset, "domain": domains.domain_names(run, split), "example": np.arange(len(label))}
+        frames.append(pd.DataFrame({**columns, "label": label, "prediction": prediction}))
     frame = pd.concat(frames, ignore_index=True)
-    told = {"run": run.name, "model": run.model_name, "seed": run.experiment.seed, "protocol": protocol, "split": split}
-    frame = frame.assign(**told)[PREDICTIONS]
-    frame.attrs |= {"warnings": notes, "task": asdict(run.spec.task)}
+    frame = frame.assign(**_origin(run, protocol, split))[PREDICTIONS]
+    frame.attrs |= {"warnings": notes, "task": asdict(run.spec.task), **told}
     return frame
 
 
@@ -116,12 +119,13 @@ def evaluate(
     """The protocol's table (COLUMNS): one row a condition and metric, then the summaries, whose `rate` is NaN.
 
     `subset` "mean": over the rates of a sweep, or over the incomplete subsets (of `subsets`); "area": under the curve over the rates
-    (trapezoids), divided by their range. `floor` is what the best constant reaches. `published` reads the history of the test split and
-    exists for `clean` only. `attrs["warnings"]` holds what must be said beside the numbers.
+    (trapezoids), divided by their range. `floor` is what the best constant reaches. `domain` is "all" but for `domains`, which has a row
+    a domain, then "mean" and "worst" over the unseen ones (named in `attrs["unseen"]`). `published` (for `clean` only) and `oracle` (for
+    `domains` only) read the history of the test split. `attrs["warnings"]` holds what must be said beside the numbers.
     """
     chosen = named_selection(selection)
-    if chosen.per_metric:
-        return _published(run, protocol, split, chosen)
+    if chosen.split == "test":
+        return _from_history(run, protocol, split, chosen)
     frame = evaluate_predictions(run, protocol, split=split, rates=rates, seed=seed, progress=progress)
     return score(frame, run, selection=chosen.name)
 
@@ -129,22 +133,25 @@ def evaluate(
 def score(predictions: pd.DataFrame, run: Any, *, selection: str = "validation") -> pd.DataFrame:
     """`evaluate`'s table from the frame of `evaluate_predictions` (which costs nothing to read twice)."""
     task, first = run.spec.task, predictions.iloc[0]
-    bottom = _floor(run, first["split"])
-    rows = []
-    for (rate, subset), part in predictions.groupby(["rate", "subset"], sort=False):
-        found = metrics(part["prediction"].to_numpy(), part["label"].to_numpy(), task)
-        rows += [{"rate": rate, "subset": subset, "metric": name, "value": value} for name, value in found.items()]
-    frame = pd.DataFrame(rows)
-    frame = pd.concat([frame, *_summaries(frame, "+".join(run.spec.modalities))], ignore_index=True)
+    if first["protocol"] == domains.PROTOCOL:
+        frame = domains.domain_scores(predictions, predictions.attrs, task)
+    else:
+        rows = []
+        for (rate, subset), part in predictions.groupby(["rate", "subset"], sort=False):
+            found = metrics(part["prediction"].to_numpy(), part["label"].to_numpy(), task)
+            rows += [{"rate": rate, "subset": subset, "metric": name, "value": value} for name, value in found.items()]
+        frame = pd.DataFrame(rows)
+        frame = pd.concat([frame, *_summaries(frame, "+".join(run.spec.modalities))], ignore_index=True)
+        frame = frame.assign(domain=domains.WHOLE, floor=frame["metric"].map(_floor(run, first["split"])))
     told = {name: first[name] for name in ("run", "model", "seed", "protocol", "split")}
-    frame = frame.assign(**told, selection=selection, floor=frame["metric"].map(bottom))[COLUMNS]
-    frame.attrs["warnings"] = list(predictions.attrs.get("warnings", []))
+    frame = frame.assign(**told, selection=selection)[COLUMNS]
+    frame.attrs |= {"warnings": list(predictions.attrs.get("warnings", [])), "unseen": list(predictions.attrs.get("unseen", []))}
     return frame
 
 
 def summarise(frame: pd.DataFrame) -> pd.DataFrame:
     """Mean and standard deviation (n - 1; NaN for one run) over the runs of each model, condition and metric; `runs` says how many."""
-    keys = ["model", "protocol", "split", "selection", "rate", "subset", "metric"]
+    keys = ["model", "protocol", "split", "selection", "rate", "subset", "domain", "metric"]
     groups = frame.groupby(keys, sort=False, dropna=False)
     return groups.agg(mean=("value", "mean"), std=("value", "std"), runs=("value", "size"), floor=("floor", "mean")).reset_index()
 
@@ -241,15 +248,24 @@ def _floor(run: Any, split: str) -> dict[str, float]:
     return floor(train, run.dataset.splits[split].labels[target], run.spec.task)
 
 
-def _published(run: Any, protocol: str, split: str, selection: Selection) -> pd.DataFrame:
-    """The best of each metric in the history of the test split, as rows of `evaluate`'s table."""
-    if protocol != "clean" or split != selection.split:
-        raise ValueError(f"selection {selection.name!r} is for protocol 'clean' on {selection.split!r}; got {protocol!r} on {split!r}")
-    frame = pd.DataFrame(best_per_metric(run.history(), selection).items(), columns=["metric", "value"])
-    told = {"run": run.name, "model": run.model_name, "seed": run.experiment.seed, "protocol": protocol, "split": split}
-    told |= {"selection": selection.name, "rate": 0.0, "subset": "+".join(run.spec.modalities)}
-    frame = frame.assign(**told, floor=frame["metric"].map(_floor(run, split)))[COLUMNS]
-    frame.attrs["warnings"] = [selection.warning]
+def _origin(run: Any, protocol: str, split: str) -> dict[str, Any]:
+    return {"run": run.name, "model": run.model_name, "seed": run.experiment.seed, "protocol": protocol, "split": split}
+
+
+def _from_history(run: Any, protocol: str, split: str, selection: Selection) -> pd.DataFrame:
+    """Rows of `evaluate`'s table that were chosen in the history of the test split: the best of each metric, or one epoch by domain."""
+    by_domain = selection.over == "unseen"
+    wanted = domains.PROTOCOL if by_domain else "clean"
+    if protocol != wanted or split != selection.split:
+        raise ValueError(f"selection {selection.name!r} is for protocol {wanted!r} on {selection.split!r}; got {protocol!r} on {split!r}")
+    if by_domain:
+        frame = domains.logged_scores(run, split, selection)
+    else:
+        frame = pd.DataFrame(best_per_metric(run.history(), selection).items(), columns=["metric", "value"])
+        said = {"rate": 0.0, "subset": "+".join(run.spec.modalities), "domain": domains.WHOLE}
+        frame = frame.assign(**said, floor=frame["metric"].map(_floor(run, split)))
+    frame = frame.assign(**_origin(run, protocol, split), selection=selection.name)[COLUMNS]
+    frame.attrs |= {"warnings": [selection.warning], "unseen": list(domains.unseen_domains(run)) if by_domain else []}
     return frame
 
 

@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from msaviz.data.domains import hold_out
 from msaviz.data.load import Dataset, load
 from msaviz.data.missing import Corruption, Nothing, corrupt
 from msaviz.files import write_json
@@ -30,9 +31,14 @@ RECORDED = ("msaviz", "torch", "numpy", "pandas", "transformers", "scikit-learn"
 HISTORY = ["step", "epoch", "split", "domain", "metric", "value"]
 
 
-@lru_cache(maxsize=4)
-def _dataset(source: str) -> Dataset:
+@lru_cache(maxsize=2)
+def _whole(source: str) -> Dataset:
     return load(source)
+
+
+@lru_cache(maxsize=4)
+def _dataset(source: str, sources: tuple[str, ...], targets: tuple[str, ...]) -> Dataset:
+    return hold_out(_whole(source), sources, targets)
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,8 @@ class Run:
     @cached_property
     def dataset(self) -> Dataset:
         """The data of the run; raises ValueError if they changed since."""
-        dataset = _dataset(self.experiment.data)
+        domains = self.experiment.domains
+        dataset = _dataset(self.experiment.data, domains.sources, domains.targets)
         was = self.options["data"]["fingerprint"]
         if dataset.fingerprint != was:
             raise ValueError(
@@ -110,13 +117,26 @@ class Run:
             )
         return dataset
 
-    def model(self) -> nn.Module:
-        """The trained system (text encoder and model) in eval mode, on the CPU."""
-        if not (self.path / "weights.safetensors").exists():
+    def model(self, epoch: int | None = None) -> nn.Module:
+        """The trained system (text encoder and model) in eval mode, on the CPU; or that of an `epoch` in `epochs`."""
+        path = self.path / "weights.safetensors" if epoch is None else self.snapshot(epoch)
+        if epoch is not None and not path.exists():
+            kept = ", ".join(map(str, self.epochs)) or "none; train with --set train.snapshots=N"
+            raise FileNotFoundError(f"{self.path} kept no weights of epoch {epoch}; it kept those of: {kept}")
+        if not path.exists():
             raise FileNotFoundError(f"{self.path} has no weights yet; finish it with `msaviz train … --out {self.path} --resume`")
         system = build(self.spec, self.experiment)
-        system.load_state_dict(load_file(self.path / "weights.safetensors"))
+        system.load_state_dict(load_file(path))
         return system.eval()
+
+    def snapshot(self, epoch: int) -> Path:
+        """Where the weights of an epoch lie, if they were kept (`train.snapshots`)."""
+        return self.path / "epochs" / f"{epoch:03d}.safetensors"
+
+    @property
+    def epochs(self) -> tuple[int, ...]:
+        """The epochs (from 1) whose weights were kept."""
+        return tuple(sorted(int(path.stem) for path in (self.path / "epochs").glob("*.safetensors")))
 
     @cached_property
     def _model(self) -> nn.Module:
@@ -144,10 +164,13 @@ class Run:
         chunks = np.array_split(index, max(1, -(-len(index) // 128)))
         return [corrupt(part.batch(c), missingness or Nothing(), seed=seed, unknown=self.dataset.unknown) for c in chunks]
 
-    def observe(self, split: str = "test", *, missingness: Corruption | None = None, limit: int | None = None) -> Trace:
-        """All that the model does on (the first `limit` rows of) a split."""
+    def observe(
+        self, split: str = "test", *, missingness: Corruption | None = None, limit: int | None = None, epoch: int | None = None
+    ) -> Trace:
+        """All that the model (or that of a kept `epoch`) does on (the first `limit` rows of) a split."""
         rows = None if limit is None else range(min(limit, len(self.dataset.splits[split])))
-        return observe(self._model, self.batches(split, missingness, rows=rows), spec=self.spec, run=self.name, split=split)
+        model = self._model if epoch is None else self.model(epoch)
+        return observe(model, self.batches(split, missingness, rows=rows), spec=self.spec, run=self.name, split=split)
 
     def predict(self, split: str = "test", missingness: Corruption | None = None, seed: int = 0) -> np.ndarray:
         """Predictions of the main task, Float[n] or class logits Float[n c], in row order."""

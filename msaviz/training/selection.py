@@ -1,15 +1,18 @@
 """Which epoch's weights count, and may we argue from that choice?
 
 A selection is a named value; `choose(history, selection, metric)` reads a run's history (step, epoch, split, domain, metric, value) and
-returns an epoch. `validation` is the only one we argue from: one checkpoint, chosen on the validation split. `published` is what several
-public code bases do (the best checkpoint of each metric on the *test* split): it serves to place a number beside theirs, and whatever it
-made is stamped with its `warning`. Each selection sees the rows of its own split only, so test data cannot reach `validation`.
+returns an epoch. `validation` is the only one we argue from: one checkpoint, chosen on the validation split (which holds source domains
+only where others are unseen). `published` is what several public code bases do: the best checkpoint of each metric on the *test* split.
+`oracle` takes the one epoch that is best in the unseen domains (Gulrajani & Lopez-Paz 2021, "test-domain validation"). These two place a
+number beside others made the same way, and whatever they made is stamped with their `warning`. Each selection sees the rows of its own
+split only, so test data cannot reach `validation`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -19,22 +22,33 @@ from msaviz.training.metrics import higher_is_better
 
 @dataclass(frozen=True)
 class Selection:
-    """Choose by the rows of `split`: one epoch for all metrics, or (`per_metric`) one for each. `warning` stamps what it made."""
+    """Choose by the rows of `split`: one epoch for all metrics, or (`per_metric`) one for each. `warning` stamps what it made.
+
+    `over`, where domains were logged: the "whole" split, all its "domains" alike, or the "unseen" ones alone.
+    """
 
     name: str
     split: str
+    over: Literal["whole", "domains", "unseen"] = "whole"
     per_metric: bool = False
     warning: str = ""
 
 
 SELECTIONS: Mapping[str, Selection] = {
-    "validation": Selection("validation", "valid"),
+    "validation": Selection("validation", "valid", over="domains"),
     "published": Selection(
         "published",
         "test",
         per_metric=True,
         warning="selection 'published': the best epoch of each metric on the test split. It is too good by construction; compare it with "
         "published numbers made the same way, and with nothing else.",
+    ),
+    "oracle": Selection(
+        "oracle",
+        "test",
+        over="unseen",
+        warning="selection 'oracle': the epoch that is best in the unseen domains themselves. It says what a perfect choice of the epoch "
+        "would reach, not what a model reaches where it was never measured.",
     ),
 }
 
@@ -48,11 +62,14 @@ def named_selection(selection: str | Selection) -> Selection:
     return SELECTIONS[selection]
 
 
-def scores(history: pd.DataFrame, selection: str | Selection = "validation", metric: str | None = None) -> pd.Series:
+def scores(
+    history: pd.DataFrame, selection: str | Selection = "validation", metric: str | None = None, *, unseen: Sequence[str] = ()
+) -> pd.Series:
     """Epoch -> value of `metric` on the selection's split, averaged over the missing rates logged there ("mae@0.3") and over domains.
 
-    Without `metric`: "mae" if it was logged there, else "weighted_f1". Epochs with a value that is no number are left out. The series
-    carries the metric's name. Raises ValueError where the history holds no such number.
+    Without `metric`: "mae" if it was logged there, else "weighted_f1". `unseen`: the domains that `oracle` reads; by default those that
+    were logged on its split and not on "valid". Epochs with a value that is no number are left out. The series carries the metric's
+    name. Raises ValueError where the history holds no such number.
     """
     selection = named_selection(selection)
     rows = history[history["split"] == selection.split]
@@ -63,8 +80,7 @@ def scores(history: pd.DataFrame, selection: str | Selection = "validation", met
         remedy = " (train with --set train.log_test=true)" if selection.split == "test" else ""
         logged = ", ".join(sorted(set(names))) or "nothing"
         raise ValueError(f"the history has no {metric!r} on the split {selection.split!r}{remedy}; logged there: {logged}")
-    whole = rows[rows["domain"] == "all"]
-    rows = rows if whole.empty else whole
+    rows = _domains(rows, selection, unseen or set(rows["domain"]) - set(history.loc[history["split"] == "valid", "domain"]))
     value = rows.astype({"value": float}).groupby("epoch")["value"].agg(lambda v: v.mean(skipna=False)).rename(metric)
     value = value[np.isfinite(value)]
     if value.empty:
@@ -72,13 +88,15 @@ def scores(history: pd.DataFrame, selection: str | Selection = "validation", met
     return value
 
 
-def choose(history: pd.DataFrame, selection: str | Selection = "validation", metric: str | None = None) -> int:
+def choose(
+    history: pd.DataFrame, selection: str | Selection = "validation", metric: str | None = None, *, unseen: Sequence[str] = ()
+) -> int:
     """The epoch with the best `metric` on the selection's split (the earliest of equals).
 
     A selection that is not `per_metric` ignores which metric is asked for: one checkpoint, chosen by mae (or weighted F1), serves all.
     """
     selection = named_selection(selection)
-    value = scores(history, selection, metric if selection.per_metric else None)
+    value = scores(history, selection, metric if selection.per_metric else None, unseen=unseen)
     return int(value.idxmax() if higher_is_better(str(value.name)) else value.idxmin())
 
 
@@ -94,6 +112,21 @@ def best_per_metric(history: pd.DataFrame, selection: str | Selection = "publish
         value = scores(clean, selection, name)
         found[name] = float(value[choose(clean, selection, name)])
     return found
+
+
+def _domains(rows: pd.DataFrame, selection: Selection, unseen: Collection[str]) -> pd.DataFrame:
+    """The rows that the selection averages over: those of the whole split ("all"), of every domain, or of the unseen ones."""
+    if selection.over == "unseen":
+        rows = rows[rows["domain"].isin(list(unseen)) & (rows["domain"] != "all")]
+        if rows.empty:
+            raise ValueError(
+                f"selection {selection.name!r} needs the history of an unseen domain (train with --set domains.targets=NAME --set "
+                "train.log_test=true)"
+            )
+        return rows
+    whole = rows["domain"] == "all"
+    wanted = whole if selection.over == "whole" else ~whole
+    return rows[wanted] if wanted.any() else rows
 
 
 def _names(rows: pd.DataFrame) -> pd.Series:

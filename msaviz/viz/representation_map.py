@@ -13,24 +13,29 @@ from msaviz.viz.theme import colour, safe, safes, short, symbol
 from msaviz.viz.view import View
 from msaviz.viz.words import chosen, label, percent, sentence, unique
 
-NEEDS = ("run", "representation", "example", "x", "y", "domain", "label", "prediction", "error", "explained")
-COLOURINGS = ("domain", "label", "error", "representation")
+NEEDS = ("run", "representation", "example", "x", "y", "domain", "label", "expert", "prediction", "error", "explained")
+COLOURINGS = ("domain", "label", "error", "expert", "representation")
+NAMED = ("domain", "expert", "representation")
+"""Colourings by name; the others are numbers."""
 
 
 def draw(frame: pd.DataFrame, *, colour_by: str | None = None) -> go.Figure:
-    """A cloud a representation, coloured by "domain", "label", "error" or "representation" (that one in a common panel).
+    """A cloud a representation, coloured by "domain", "label", "error", "expert" (the one with the largest mean gate) or
+    "representation" (that one in a common panel).
 
     Without a wish: by domain where there are several, else by label. Each group has a symbol of its own; for numbers
     circles are positive and triangles negative.
     """
-    by = str(chosen(colour_by, COLOURINGS, "colouring")) if colour_by else _colouring(frame)
+    by = str(chosen(colour_by, COLOURINGS, "colouring")) if colour_by else colouring(frame)
     frame = frame.assign(panel="all representations" if by == "representation" else label(frame, "run", "representation"))
     titles = unique(frame["panel"])
     figure, places = panels([_title(frame, title) for title in titles], columns=min(4, max(3, -(-len(titles) // 2))), height=260)
-    groups = unique(frame[by])
+    groups = members(frame, by)
     for title, place in zip(titles, places, strict=True):
         part = frame[frame["panel"] == title]
-        for i, name, points, marker in _layers(part, by, groups):
+        for i, name, points, marker in layers(part, by, groups):
+            if points.empty:
+                continue
             figure.add_trace(
                 go.Scattergl(
                     x=short(points["x"]),
@@ -49,24 +54,33 @@ def draw(frame: pd.DataFrame, *, colour_by: str | None = None) -> go.Figure:
         plain = {"showticklabels": False, "zeroline": False, "ticks": ""}
         figure.update_xaxes(title_text="axis 1 [no unit]" if bottom else None, **plain, **place)
         figure.update_yaxes(title_text="axis 2 [no unit]" if place["col"] == 1 else None, **plain, **place)
-    if by in ("label", "error"):
-        reach = float(np.nanmax(np.abs(frame[by].to_numpy(dtype=float)))) or 1.0
-        figure.update_coloraxes(cmid=0, cmin=-reach, cmax=reach, colorbar={"title": f"{by} [label units]" if by == "error" else by})
+    shade(figure, frame, by)
     return legend_below(figure, room=-22)
 
 
-def _layers(part: pd.DataFrame, by: str, groups: list) -> list[tuple[int, str, pd.DataFrame, dict[str, Any]]]:
-    """(number of the symbol, name, points, marker) of each layer of one panel."""
-    if by in ("domain", "representation"):
-        return [
-            (i, safe(group), part[part[by] == group], {"color": colour(i)}) for i, group in enumerate(groups) if (part[by] == group).any()
-        ]
+def members(frame: pd.DataFrame, by: str) -> list:
+    """The groups of a colouring, experts in the order of their numbers and "none" last."""
+    found = unique(frame[by])
+    return sorted(found, key=lambda name: (str(name) == "none", len(str(name)), str(name))) if by == "expert" else found
+
+
+def layers(part: pd.DataFrame, by: str, groups: list) -> list[tuple[int, str, pd.DataFrame, dict[str, Any]]]:
+    """(number of the symbol, name, points, marker) of each layer of one panel; the same layers for every part of a frame."""
+    if by in NAMED:
+        names = [f"expert {group}" if by == "expert" and group != "none" else group for group in groups]
+        return [(i, safe(names[i]), part[part[by] == group], {"color": colour(i)}) for i, group in enumerate(groups)]
     values = part[by].astype(float)
-    layers = []
+    found = []
     for i, (name, keep) in enumerate((("positive or zero", values >= 0), ("negative", values < 0))):
-        if keep.any():
-            layers.append((3 * i, f"{by} {name}", part[keep], {"color": short(values[keep]), "coloraxis": "coloraxis"}))
-    return layers
+        found.append((3 * i, f"{by} {name}", part[keep], {"color": short(values[keep]), "coloraxis": "coloraxis"}))
+    return found
+
+
+def shade(figure: go.Figure, frame: pd.DataFrame, by: str) -> None:
+    """The scale of a colouring by numbers, with 0 in its middle."""
+    if by not in NAMED:
+        reach = float(np.nanmax(np.abs(frame[by].to_numpy(dtype=float)))) or 1.0
+        figure.update_coloraxes(cmid=0, cmin=-reach, cmax=reach, colorbar={"title": f"{by} [label units]" if by == "error" else by})
 
 
 def _hover(points: pd.DataFrame) -> list[str]:
@@ -81,7 +95,8 @@ def _title(frame: pd.DataFrame, panel: str) -> str:
     return panel if pd.isna(explained) else f"{panel} ({percent(explained)})"
 
 
-def _colouring(frame: pd.DataFrame) -> str:
+def colouring(frame: pd.DataFrame) -> str:
+    """By domain where there are several, else by label."""
     return "domain" if frame["domain"].nunique() > 1 else "label"
 
 

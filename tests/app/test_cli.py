@@ -16,6 +16,7 @@ from msaviz.app import cli
 from msaviz.app.cli import main
 from msaviz.app.groups import replay
 from msaviz.options import paths
+from msaviz.training.protocols import COLUMNS
 from msaviz.training.run import Run
 
 
@@ -101,7 +102,7 @@ def test_stopping_says_how_to_go_on(monkeypatch, capsys):
 def test_pairs_of_papermill_are_understood():
     given = ["notebook", "x", "-p", "RATE", "-1", "-p", "RUN=a=b", "--out", "o"]
     assert cli._joined(given) == ["notebook", "x", "-p", "RATE=-1", "-p", "RUN=a=b", "--out", "o"]
-    assert cli._pairs(["RUN=a=b"]) == {"RUN": "a=b"}
+    assert cli.pairs(["RUN=a=b"]) == {"RUN": "a=b"}
 
 
 def test_options_are_the_paths_of_an_experiment(capsys):
@@ -131,7 +132,7 @@ def test_train_then_evaluate(capsys, tmp_path):
     assert (experiment.seed, experiment.train.epochs, experiment.model.dim, experiment.missing.clean) == (7, 1, 16, 0.25)
     assert run("evaluate", out, "--protocol", "missing", "--out", tmp_path / "scores.csv") == 0
     frame = pd.read_csv(tmp_path / "scores.csv")
-    assert {"run", "model", "seed", "protocol", "split", "selection", "rate", "subset", "metric", "value", "floor"} == set(frame.columns)
+    assert list(frame.columns) == COLUMNS
     assert frame["rate"].nunique() == 10
     assert "floor" in capsys.readouterr().out
     assert run("evaluate", out, "--protocol", "nonsense") == 2

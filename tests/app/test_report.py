@@ -15,8 +15,9 @@ from msaviz.app import markup, pages
 from msaviz.app import report as module
 from msaviz.app.groups import grouped
 from msaviz.app.report import LIMIT, report
-from msaviz.app.results import evaluated, over_seeds, summary, weights_mark
+from msaviz.app.results import evaluated, over_seeds, summary
 from msaviz.catalog import TABLES, VIEWS
+from msaviz.training.kept import weights_mark
 from msaviz.training.run import Run
 
 
@@ -96,7 +97,7 @@ def test_scores_are_kept_until_the_weights_change(tiny, tmp_path, monkeypatch):
     def never(*_, **__):
         raise AssertionError("measured again")
 
-    monkeypatch.setattr("msaviz.app.results.evaluate_predictions", never)
+    monkeypatch.setattr("msaviz.training.kept.evaluate_predictions", never)
     again = evaluated(Run.open(tiny["derl"]), "missing")
     pd.testing.assert_frame_equal(before, again)
     assert weights_mark(tiny["derl"]) != weights_mark(tiny["again"])
@@ -154,7 +155,7 @@ def test_a_number_is_a_cell():
 def test_pages_cover_the_catalog_once_and_exist():
     named = [page.name for chapter in pages.CHAPTERS for page in chapter.pages]
     assert set(named) <= set(VIEWS)
-    found = [page.name for of in ("trace", "sweep", "history") for chapter in pages.chapters(of) for page in chapter.pages]
+    found = [page.name for of in ("trace", "sweep", "history", "comparison") for chapter in pages.chapters(of) for page in chapter.pages]
     assert set(found) == set(VIEWS)
     assert all(VIEWS[name].table in TABLES for name in found)
 

@@ -61,6 +61,49 @@ def test_the_spurious_cue_flips_in_the_last_domain():
     assert data.spec.domains == ("film", "phone", "meal")
 
 
+@pytest.mark.parametrize(
+    ("options", "strengths"),
+    [
+        ("spurious=1,domains=4,spurious_spread=.5", [1, 0.75, 0.5, -1]),
+        ("spurious=2,domains=3,spurious_spread=1", [2, 0, -2]),
+        ("spurious=1,domains=2,spurious_spread=1", [1, -1]),
+        ("spurious=1,domains=1,spurious_spread=1", [1]),
+        ("spurious=1,domains=3", [1, 1, -1]),
+    ],
+)
+def test_with_a_spread_the_sources_disagree_about_the_cue(options, strengths):
+    data = load(f"synthetic:rows=4000,{options}")
+    assert len(data.spec.domains) == len(strengths)
+    np.testing.assert_allclose(data.truth.config.strengths, strengths)
+    cue, split = data.truth["train"].spurious, data["train"]
+    for domain, strength in enumerate(strengths):
+        rows = split.domain == domain
+        slope, offset = np.polyfit(split.labels["sentiment"][rows] / 3, cue[rows], 1)
+        assert abs(slope - strength) < 0.06
+        assert abs(offset) < 0.05
+        planted = strength * split.labels["sentiment"][rows] / 3
+        assert abs((cue[rows] - planted).std() - 0.3) < 0.03
+
+
+def test_without_a_spread_the_data_are_those_of_old():
+    old = {
+        "synthetic": "48abeb675112",
+        "synthetic:rows=2000,spurious=1,domains=3": "9393cbef7b74",
+        "synthetic:rows=300,text=ids,missing=.4,spurious=2,domains=1": "9badab8c6da1",
+    }
+    for source, fingerprint in old.items():
+        data = load(source)
+        assert data.fingerprint.startswith(fingerprint)
+    plain, spread = load("synthetic:rows=300,spurious=1"), load("synthetic:rows=300,spurious=1,spurious_spread=.5")
+    assert plain.fingerprint != spread.fingerprint
+    for m in ("text", "audio"):  # the cue is in vision alone
+        np.testing.assert_array_equal(plain["train"].sequences[m].values, spread["train"].sequences[m].values)
+    rows = plain["train"].domain != 1
+    different = plain.truth["train"].spurious != spread.truth["train"].spurious
+    assert not different[rows].any()
+    assert different[~rows].all()
+
+
 def test_private_label_domain_style_and_emotion():
     data = load("synthetic:rows=2000,private_label=.6,shift=1,domain_specific=1")
     planted = data.truth["train"]

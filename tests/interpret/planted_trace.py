@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 
 from msaviz.interpret.trace import Trace
 from msaviz.types import Batch, Output, Routing, Spec, Task
@@ -13,6 +17,11 @@ MODALITIES = ("text", "audio", "vision")
 DOMAINS = ("news", "film")
 STEPS, SUMMARIES, EXPERTS, WIDTH = 20, 2, 4, 16
 NUMBER, CLASSES = Task(), Task("classes", classes=("angry", "calm", "glad"))
+MASKS = {
+    "text": torch.tensor([[1, 1, 0], [0, 1, 1], [1, 1, 0], [0, 0, 0]]).bool(),
+    "audio": torch.ones(EXPERTS, 3).bool(),
+    "vision": torch.tensor([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1]]).bool(),
+}
 
 
 def gates_of(expert: torch.Tensor, sharpness: float = 0.9) -> torch.Tensor:
@@ -31,6 +40,7 @@ def planted(rows: int = 240, *, size: int = 50, seed: int = 0, task: Task = NUMB
       and private/vision are noise in directions of their own; private/vision holds the domain too.
     * importance .5 for private/text, the rest even; absent vision (a share `absent` of the rows) has importance 0.
     * predictions: label + .5 in domain news, label - 1 in film (error by domain).
+    * masks: `MASKS`; the model: `Knowing`, which predicts just that and needs its experts.
     """
     g = torch.Generator().manual_seed(seed)
     domain = (torch.arange(rows) % 3 == 0).long()  # a third is film
@@ -45,7 +55,7 @@ def planted(rows: int = 240, *, size: int = 50, seed: int = 0, task: Task = NUMB
         keep = torch.arange(start, min(start + size, rows))
         parts.append(one_batch(keep, domain, label, there, lengths, spaces, task))
     spec = Spec(widths=dict.fromkeys(MODALITIES, 3), tasks={"sentiment": task}, domains=DOMAINS)
-    return Trace(spec, tuple(b for b, _ in parts), tuple(o for _, o in parts), None, run, "test")
+    return Trace(spec, tuple(b for b, _ in parts), tuple(o for _, o in parts), Knowing(task), run, "test")
 
 
 def representations(label: torch.Tensor, factor: torch.Tensor, domain: torch.Tensor, g: torch.Generator) -> dict[str, torch.Tensor]:
@@ -100,10 +110,7 @@ def one_batch(keep, domain, label, there, lengths, spaces, task) -> tuple[Batch,
     importance = torch.tensor([0.5, 0.1, 0.1, 0.1, 0.1, 0.1]).repeat(len(keep), 1)
     importance[:, [2, 5]] *= there[keep, None]
     importance = importance / importance.sum(1, keepdim=True)
-    if task.kind == "classes":
-        prediction = torch.nn.functional.one_hot(label[keep].long(), len(task.classes)).float()
-    else:
-        prediction = label[keep] + torch.where(domain[keep] == 0, 0.5, -1.0)
+    prediction = predicted(label[keep], domain[keep], task)
     cut = {name: value[keep] for name, value in spaces.items()}
     cut["shared/vision"], cut["private/vision"] = (cut[f"{s}/vision"] * there[keep, None] for s in ("shared", "private"))
     output = Output(
@@ -114,8 +121,74 @@ def one_batch(keep, domain, label, there, lengths, spaces, task) -> tuple[Batch,
         shared={m: cut[f"shared/{m}"] for m in MODALITIES},
         importance=importance,
         contributors=contributors,
+        masks=MASKS,
     )
     return batch, output
+
+
+def predicted(label: torch.Tensor, domain: torch.Tensor, task: Task, off: int | None = None) -> torch.Tensor:
+    """What the planted model says with expert `off` of router "domain" switched off.
+
+    Expert 1 carries news (without it the error is 1 larger there, a class wrong), expert 3 film (.5 larger), expert 2 disturbs news
+    (without it the error is .25 smaller), expert 0 does nothing.
+    """
+    news = domain == 0
+    if task.kind == "classes":
+        lost = news if off == 1 else ~news if off == 3 else torch.zeros_like(news)
+        return nn.functional.one_hot((label.long() + lost.long()) % len(task.classes), len(task.classes)).float()
+    added = {None: (0.0, 0.0), 0: (0.0, 0.0), 1: (1.0, 0.0), 2: (-0.25, 0.0), 3: (0.0, -0.5)}[off]
+    return label + torch.where(news, 0.5 + added[0], -1.0 + added[1])
+
+
+class Switch(nn.Module):
+    """The part of a router that a knock-out needs."""
+
+    def __init__(self, experts: int = EXPERTS):
+        super().__init__()
+        self.experts, self.off = experts, None
+
+    @contextmanager
+    def without(self, expert: int) -> Iterator[None]:
+        self.off = expert
+        try:
+            yield
+        finally:
+            self.off = None
+
+
+class Knowing(nn.Module):
+    """Reads the label itself, so that the worth of each expert is known; router "lonely" has one expert, "shared" is joint and idle."""
+
+    def __init__(self, task: Task = NUMBER):
+        super().__init__()
+        self.task = task
+        self.domain = nn.ModuleDict({"text": nn.ModuleDict({"router": Switch()})})
+        self.shared = nn.ModuleDict({"mixture": nn.ModuleDict({"router": Switch()})})
+        self.lonely = nn.ModuleDict({"router": Switch(1)})
+
+    def forward(self, batch: Batch) -> Output:
+        assert not self.training
+        assert torch.is_inference_mode_enabled()
+        off = self.domain["text"]["router"].off
+        return Output({"sentiment": predicted(batch.y, batch.domain, self.task, off)}, torch.zeros(len(batch), 2))
+
+
+def given(fused: np.ndarray, domain: np.ndarray, **more) -> Trace:
+    """One batch of rows with this representation and domain; `label`, `prediction`, `task`, `gates` Float[n e] or `run` if they matter."""
+    rows, task = len(fused), more.get("task", NUMBER)
+    label = torch.as_tensor(np.asarray(more.get("label", np.zeros(rows))))
+    label = label.float() if task.kind == "regression" else label.long()
+    x, there = {m: torch.zeros(rows, 1, 3) for m in MODALITIES}, dict.fromkeys(MODALITIES, torch.ones(rows, 1).bool())
+    batch = Batch(x, there, {"sentiment": label}, torch.as_tensor(domain).long(), torch.arange(rows))
+    routing = {}
+    if "gates" in more:
+        gates = torch.as_tensor(more["gates"]).float()[:, None]
+        routing = {"mixture": Routing(gates.clamp(min=1e-9).log(), gates, torch.ones(rows, 1).bool())}
+    prediction = torch.as_tensor(np.asarray(more.get("prediction", label))).float()
+    names = tuple(f"place {i}" for i in range(int(np.max(domain)) + 1))
+    spec = Spec(widths=dict.fromkeys(MODALITIES, 3), tasks={"sentiment": task}, domains=names)
+    output = Output({"sentiment": prediction}, torch.as_tensor(fused).float(), routing)
+    return Trace(spec, (batch,), (output,), None, more.get("run", "given"), "test")
 
 
 def plain(rows: int = 60) -> Trace:

@@ -128,8 +128,8 @@ def test_first_column_is_always_run_and_tables_leave_the_trace_alone(trace):
     before = {name: x.copy() for name, x in trace.representations.items()}
     examples = trace.examples.copy()
     for name, table in TABLES.items():
-        assert table.columns[0] == "run", name
-        assert table.of in ("trace", "sweep", "history"), name
+        assert table.columns[0] == ("model" if table.of == "comparison" else "run"), name
+        assert table.of in ("trace", "sweep", "history", "epochs", "comparison"), name
         if table.of == "trace":
             assert set(table(trace)["run"]) == {"planted"}, name
     assert trace.examples.equals(examples)

@@ -91,3 +91,51 @@ def test_bad_arguments_are_refused():
         Router(8, 4, kind="top_k", k=5)
     with pytest.raises(ValueError, match="these exist: dense"):
         Router(8, 4, kind="magic")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("k", [1, 2, 4])
+@pytest.mark.parametrize("expert", range(4))
+def test_without_an_expert_the_others_share_its_work(kind, k, expert):
+    router, x = Router(8, 4, kind=kind, k=k).eval(), torch.randn(50, 8)
+    before = router(x)[1]
+    with router.without(expert):
+        gates = router(x)[1]
+        assert (gates[:, expert] == 0).all()
+        torch.testing.assert_close(gates.sum(-1), torch.ones(50))
+        assert (chosen(gates).sum(-1) == (min(k, 3) if kind.endswith("top_k") else 3)).all()
+    assert torch.equal(router(x)[1], before)
+
+
+def test_without_keeps_the_proportions_of_the_others():
+    router, x = Router(8, 4), torch.randn(50, 8)
+    before = router(x)[1]
+    with router.without(2):
+        rest = before * torch.tensor([1.0, 1.0, 0.0, 1.0])
+        torch.testing.assert_close(router(x)[1], rest / rest.sum(-1, keepdim=True))
+
+
+def test_without_its_choice_a_top_k_router_picks_another():
+    router, x = Router(8, 4, kind="top_k", k=1), torch.randn(80, 8)
+    favourite = router(x)[1].argmax(-1)
+    with router.without(0):
+        again = router(x)[1].argmax(-1)
+    hit = favourite == 0
+    assert hit.any()
+    assert (again[hit] == router(x)[0][hit][:, 1:].argmax(-1) + 1).all()
+    assert torch.equal(again[~hit], favourite[~hit])
+
+
+def test_without_ends_with_its_block_even_after_an_error():
+    router, x = Router(8, 4), torch.randn(5, 8)
+    before = router(x)[1]
+    with pytest.raises(RuntimeError, match="stop"), router.without(1):
+        raise RuntimeError("stop")
+    assert torch.equal(router(x)[1], before)
+
+
+@pytest.mark.parametrize(("experts", "expert"), [(1, 0), (4, 4), (4, -1)])
+def test_without_refuses_what_cannot_go(experts, expert):
+    router = Router(8, experts)
+    with pytest.raises(ValueError, match=f"expert {expert} cannot be switched off: there are {experts}"), router.without(expert):
+        pass

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from msaviz.data.missing import Nothing, RandomFrames, corrupt
+from msaviz.training.experiment import Domains
 from msaviz.training.metrics import floor, regression_metrics
 from msaviz.training.protocols import (
     COLUMNS,
@@ -27,13 +28,14 @@ from msaviz.training.protocols import (
 from msaviz.types import Batch, Spec, Task
 
 MODALITIES = ("text", "audio", "vision")
+DOMAINS = ("film", "phone", "meal")
 ROWS, STEPS = 150, 24
 
 
 def dataset(classes: bool = False, contextual: frozenset[str] = frozenset()) -> SimpleNamespace:
     generator = np.random.default_rng(0)
     label = {s: generator.integers(0, 3, ROWS) if classes else np.clip(generator.normal(0.3, 1.3, ROWS), -3, 3) for s in ("train", "test")}
-    splits = {s: SimpleNamespace(labels={"sentiment": y}) for s, y in label.items()}
+    splits = {s: SimpleNamespace(labels={"sentiment": y}, domain=np.arange(ROWS) % len(DOMAINS)) for s, y in label.items()}
     return SimpleNamespace(name="fake", splits=splits, contextual=contextual, unknown={})
 
 
@@ -51,9 +53,9 @@ class FakeRun:
 
     def __post_init__(self):
         task = Task("classes", classes=("a", "b", "c")) if self.classes else Task()
-        self.spec = Spec(dict.fromkeys(MODALITIES, 2), {"sentiment": task})
+        self.spec = Spec(dict.fromkeys(MODALITIES, 2), {"sentiment": task}, domains=DOMAINS)
         self.dataset = dataset(self.classes, self.contextual)
-        self.experiment = SimpleNamespace(seed=self.seed, model=None)
+        self.experiment = SimpleNamespace(seed=self.seed, model=None, domains=Domains())
 
     def predict(self, split, missingness, seed):
         self.asked.append((split, missingness, seed))
@@ -91,7 +93,7 @@ def table(run=None, protocol="missing", **options) -> pd.DataFrame:
 def test_every_protocol_gives_the_agreed_columns(protocol, classes):
     frame = table(FakeRun(classes=classes), protocol)
     assert list(frame.columns) == COLUMNS
-    assert not frame.duplicated(["rate", "subset", "metric"]).any()
+    assert not frame.duplicated(["rate", "subset", "domain", "metric"]).any()
     names = {"accuracy", "weighted_f1", "uar"} if classes else set(regression_metrics([0.0], [1.0]))
     assert set(frame["metric"]) == names
     assert frame["value"].notna().all()
@@ -240,7 +242,7 @@ def test_published_is_stamped_and_read_from_the_history():
     [
         ({"protocol": "missing", "selection": "published"}, "for protocol 'clean'"),
         ({"protocol": "clean", "selection": "published", "split": "valid"}, "on 'test'"),
-        ({"selection": "oracle"}, r"oracle.*validation, published"),
+        ({"selection": "luck"}, r"luck.*validation, published, oracle"),
         ({"protocol": "foggy"}, r"foggy.*clean, missing, subsets"),
         ({"rates": (0, 1.2)}, r"\[0, 1\]"),
         ({"rates": ()}, r"\[0, 1\]"),

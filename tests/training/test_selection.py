@@ -98,15 +98,36 @@ def test_epochs_that_diverged_are_left_out():
         choose(frame({"mae": [np.nan]}))
 
 
-def test_rows_of_single_domains_do_not_weigh_when_the_whole_was_logged():
-    log = pd.concat([frame({"mae": [1.0, 0.9]}), frame({"mae": [0.1, 5.0]}).assign(domain="a")])
+def test_validation_weighs_domains_alike_and_published_reads_the_whole():
+    """The loop logs by domain where others are unseen, and its score is then the mean over the source domains."""
+    log = pd.concat(
+        [frame({"mae": [1.0, 0.9]}), *(frame({"mae": v}).assign(domain=d) for d, v in {"a": [0.1, 5.0], "b": [1.1, 0.9]}.items())]
+    )
+    assert scores(log).to_dict() == pytest.approx({0: 0.6, 1: 2.95})
+    assert choose(log) == 0
+    assert choose(log[log["domain"] == "all"]) == 1
+    assert best_per_metric(log.assign(split="test")) == {"mae": 0.9}
+
+
+def test_oracle_takes_one_epoch_by_the_unseen_domains_alone():
+    test = {"all": [1.0, 0.1, 0.9], "seen": [1.0, 0.1, 0.9], "new": [0.5, 0.9, 0.4], "other": [0.5, 0.9, 0.9]}
+    log = pd.concat(
+        [frame({"mae@0": [1.0, 0.5, 0.9]}).assign(domain=d) for d in ("all", "seen")]
+        + [frame({"mae": v, "corr": v}, "test").assign(domain=d) for d, v in test.items()]
+    )
+    assert scores(log, "oracle").to_dict() == pytest.approx({0: 0.5, 1: 0.9, 2: 0.65})
+    assert {choose(log, "oracle", m) for m in ("mae", "corr", None)} == {0}, "one epoch serves all metrics"
+    assert choose(log, "oracle", unseen=["new"]) == 2
     assert choose(log) == 1
-    assert choose(log[log["domain"] == "a"]) == 0
+    with pytest.raises(ValueError, match="domains.targets"):
+        choose(log[log["domain"].isin(["all", "seen"])], "oracle")
+    with pytest.raises(ValueError, match="log_test=true"):
+        choose(log[log["split"] == "valid"], "oracle")
 
 
 def test_what_is_not_there_is_named():
-    with pytest.raises(ValueError, match=r"oracle.*validation, published"):
-        choose(history(LABELS), "oracle")
+    with pytest.raises(ValueError, match=r"luck.*validation, published, oracle"):
+        choose(history(LABELS), "luck")
     with pytest.raises(ValueError, match="log_test=true"):
         best_per_metric(frame({"mae": [1.0]}))
     with pytest.raises(ValueError, match="logged there: nothing"):

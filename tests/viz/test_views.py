@@ -37,6 +37,15 @@ def test_the_views_that_the_plan_names_exist():
         "leakage",
         "representation_map",
     }
+    named |= {
+        "domain_gap",
+        "gate_by_domain",
+        "expert_masks",
+        "expert_knockout",
+        "calibration",
+        "representation_epochs",
+        "domain_comparison",
+    }
     named |= {"missing_curve", "missing_summary", "subset_scores", "learning_curves", "error_by_group", "prediction_scatter"}
     assert named <= set(VIEW_NAMES)
     assert {VIEWS[name].table for name in VIEW_NAMES} >= set(TABLES)
@@ -95,7 +104,8 @@ def test_text_from_the_data_is_escaped_everywhere(name, frames):
         if column in frame.columns and frame[column].dtype != "int64" and not (column == "group" and name == "expert_time"):
             keep = frame[column].isin(["all", "planted"])
             frame[column] = frame[column].where(keep, frame[column].astype(str) + HOSTILE)
-    frame["run"] = frame["run"].astype(str) + HOSTILE
+    name_of = "run" if "run" in frame else "protocol"  # a comparison is of models, over many runs
+    frame[name_of] = frame[name_of].astype(str) + HOSTILE
     found = [text for text in texts(view(frame).to_dict()["data"]) if "alert(1)" in text]
     figure = view(frame)
     found += [text for text in texts({k: v for k, v in figure.to_dict()["layout"].items() if k != "template"}) if "alert(1)" in text]
@@ -130,7 +140,8 @@ def test_lines_and_dots_differ_without_colour(name, frames):
 def test_draws_two_runs(name, frames):
     view = VIEWS[name]
     frame = frames[view.table]
-    second = frame.assign(run=frame["run"] + " again")
+    key = "run" if "run" in frame else "model"
+    second = frame.assign(**{key: frame[key] + " again"})
     figure = view(pd.concat([frame, second], ignore_index=True))
     assert len(figure.data) >= len(view(frame).data)
 

@@ -1,1 +1,1 @@
-"""What is minimised: a file per objective, `OBJECTIVES[name](spec, config)(output, batch)` -> weighted terms by name."""
+"""What is minimised: a file per objective, `OBJECTIVES[name](spec, config)(system, batch, progress)` -> weighted terms by name."""

@@ -1,0 +1,197 @@
+"""MIDG: do experts that may only read what is alike in all domains serve an unseen domain better?
+
+After MIDG (arXiv 2512.07430; only its abstract is readable): a mixture of invariant experts over a cross-modal adapter. The formulas are
+ours, each from a published relative: KuDA's adapter, S2LIF's masks, the invariance penalties of DomainBed, COMEN's pseudo-domains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from einops import rearrange, repeat
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from msaviz.nn.adapter import Adapters
+from msaviz.nn.encoders import Encoded, SequenceEncoder, masked_mean
+from msaviz.nn.heads import Heads, example_losses
+from msaviz.nn.invariance import coral, gate_divergence, irm_penalty, mmd, variance_of_risks
+from msaviz.nn.invariant import InvariantExperts
+from msaviz.nn.penalties import info_nce, load_balance
+from msaviz.options import Options, searchable
+from msaviz.types import Batch, Output, Routing, Spec
+
+ROUTER = "mixture"
+
+
+@dataclass(frozen=True)
+class Views:
+    """What the model makes of a batch on its way: encodings, u_m pooled and the experts' own answers."""
+
+    encoded: Mapping[str, Encoded]
+    adapted: Mapping[str, Float[Tensor, "b d"]]
+    answers: Float[Tensor, "b e d"]
+    routing: Routing
+
+
+class Midg(nn.Module):
+    """Encoders -> cross-modal adapters -> mixture of invariant experts -> head."""
+
+    class Config(Options):
+        dim: int = searchable(64, choices=(32, 64, 128, 256), ge=8)
+        layers: int = searchable(1, low=0, high=4, ge=0)
+        """Transformer layers of each encoder."""
+        heads: int = searchable(4, choices=(1, 2, 4, 8), ge=1)
+        frames: int = searchable(64, low=16, high=128, ge=1)
+        dropout: float = searchable(0.1, low=0.0, high=0.5, ge=0, lt=1)
+        adapter: Literal["cross", "own", "none"] = searchable("cross", choices=("cross", "own", "none"))
+        """"own": ablation, no other modality is read; "none": ablation, no adapter."""
+        adapter_layers: int = searchable(1, low=1, high=3, ge=1)
+        bottleneck: int = searchable(16, choices=(8, 16, 32, 64), ge=2)
+        stage_one: float = searchable(0.0, low=0.0, high=0.5, ge=0, lt=1)
+        """Share of the epochs in which only encoders and adapters learn, each modality with a head of its own; then the adapters freeze."""
+        experts: int = searchable(4, low=1, high=8, ge=1)
+        """1 = ablation "one MLP for the mixture"."""
+        hidden: int = searchable(64, choices=(32, 64, 128, 256), ge=8)
+        router: Literal["soft", "top_k", "noisy_top_k", "dense"] = searchable("noisy_top_k", choices=("soft", "top_k", "noisy_top_k"))
+        k: int = searchable(2, low=1, high=4, ge=1)
+        masks: bool = True
+        """False = ablation: every expert reads the whole joint vector."""
+        threshold: float = searchable(0.5, low=0.3, high=0.7, gt=0, lt=1)
+        invariance: Literal["coral", "mmd", "vrex", "irm", "none"] = searchable("coral", choices=("coral", "mmd", "vrex", "irm", "none"))
+        """What is asked between the source domains of every expert's answer and of their mixture; "none" = ablation."""
+        invariance_weight: float = searchable(1.0, low=1e-2, high=1e2, log=True, ge=0)
+        invariance_start: float = searchable(0.2, low=0.0, high=0.5, ge=0, lt=1)
+        """Share of the training before the invariance counts."""
+        gate_weight: float = searchable(0.1, low=0.0, high=1.0, ge=0)
+        sparsity_weight: float = searchable(1e-3, low=0.0, high=1e-1, ge=0)
+        diversity_weight: float = searchable(1e-2, low=0.0, high=1e-1, ge=0)
+        balance_weight: float = searchable(1e-2, low=0.0, high=1e-1, ge=0)
+        contrast_weight: float = searchable(0.0, low=0.0, high=0.5, ge=0)
+        """InfoNCE between the fused vector and every modality's; 0 = off."""
+
+    compares_domains = True
+    """With one source domain the trainer makes pseudo-domains."""
+
+    def __init__(self, spec: Spec, config: Config):
+        super().__init__()
+        self.spec, self.config, c = spec, config, config
+        self.modalities = spec.modalities
+        self.encoders = nn.ModuleDict(
+            {
+                m: SequenceEncoder(spec.widths[m], c.dim, layers=c.layers, heads=c.heads, summary=0, frames=c.frames, dropout=c.dropout)
+                for m in self.modalities
+            }
+        )
+        wide = {"layers": c.adapter_layers, "width": c.bottleneck, "heads": 2, "dropout": c.dropout, "kind": c.adapter}
+        self.adapters = Adapters(self.modalities, c.dim, **wide) if c.adapter != "none" else None
+        self.mixture = InvariantExperts(
+            c.dim * len(self.modalities),
+            c.dim,
+            c.experts,
+            c.hidden,
+            kind=c.router,
+            k=c.k,
+            masked=c.masks,
+            threshold=c.threshold,
+            dropout=c.dropout,
+        )
+        task = {spec.target: spec.task}
+        self.head = Heads(c.dim, task, c.dropout)
+        self.own_heads = nn.ModuleDict({m: Heads(c.dim, task, c.dropout) for m in self.modalities}) if c.stage_one else None
+        self.stage = 2
+
+    def begin(self, progress: float) -> None:
+        """Called by the trainer before every epoch: which of the two stages is it, and what learns in it?"""
+        self.stage = 1 if progress < self.config.stage_one else 2
+        if not self.config.stage_one:
+            return
+        for stage, modules in {1: [self.mixture, self.head], 2: [self.adapters, self.own_heads]}.items():
+            for module in modules:
+                if isinstance(module, nn.Module):
+                    module.requires_grad_(stage != self.stage)
+
+    def forward(self, batch: Batch) -> Output:
+        encoded = {m: encoder(batch.x[m], batch.mask[m]) for m, encoder in self.encoders.items()}
+        tokens = self.adapters(encoded) if self.adapters is not None else {m: e.tokens for m, e in encoded.items()}
+        adapted = {m: masked_mean(tokens[m], e.mask) for m, e in encoded.items()}
+        u = torch.cat(list(adapted.values()), 1)
+        z, answers, routing = self.mixture(u.detach() if self.training and self.stage == 1 else u)
+        views = Views(encoded, adapted, answers, routing)
+        losses = self.losses(batch, views, z) if self.training else {}
+        return Output(
+            predictions=self.head(z),
+            fused=z,
+            routing={ROUTER: routing},
+            private={m: e.pooled for m, e in encoded.items()},
+            shared=adapted,
+            losses=losses,
+            weights={name: 1.0 if name == "stage_one" else getattr(self.config, f"{name}_weight") for name in losses},
+            starts={"invariance": self.config.invariance_start},
+            masks=self.read_masks(),
+        )
+
+    def read_masks(self) -> dict[str, Tensor]:
+        """Modality -> Bool[e d], the coordinates of u_m that each expert reads; {} without masks."""
+        if self.mixture.masks is None:
+            return {}
+        parts = rearrange(self.mixture.masks().detach() > 0.5, "e (m d) -> m e d", m=len(self.modalities))
+        return dict(zip(self.modalities, parts, strict=True))
+
+    def losses(self, batch: Batch, views: Views, z: Tensor) -> dict[str, Tensor]:
+        """Everything that is asked beside the task; in stage one only what each modality predicts by itself."""
+        c, domains = self.config, int(batch.domain.max()) + 1
+        if self.stage == 1:
+            return {"stage_one": self.own_risk(batch, views)}
+        logits, gates = views.routing.logits[:, 0], views.routing.gates[:, 0]
+        found = {"balance": load_balance(gates, logits=logits), "gate": gate_divergence(logits.softmax(-1), batch.domain, domains)}
+        if c.invariance != "none":
+            # the mixture is asked too: gates can carry what no single answer does
+            found["invariance"] = self.invariance(batch, torch.cat([views.answers, z[:, None]], 1), domains)
+        if self.mixture.masks is not None:
+            found |= {"sparsity": self.mixture.masks.sparsity(), "diversity": self.mixture.masks.overlap()}
+        if c.contrast_weight:
+            pairs = [info_nce(z, views.adapted[m], batch.present(m)) for m in self.modalities]
+            found["contrast"] = torch.stack(pairs).mean()
+        return found
+
+    def own_risk(self, batch: Batch, views: Views) -> Float[Tensor, ""]:
+        """Mean task loss of each modality's own head over the rows that have the modality and a label."""
+        assert self.own_heads is not None
+        risks = []
+        for m, head in self.own_heads.items():
+            each, known = example_losses(head(views.adapted[m])[self.spec.target], batch.y, self.spec.task)
+            counted = known & batch.present(m)
+            risks.append((each * counted).sum() / counted.sum().clamp(min=1))
+        return torch.stack(risks).mean()
+
+    def invariance(self, batch: Batch, answers: Float[Tensor, "b e d"], domains: int) -> Float[Tensor, ""]:
+        """How much each answer (coral, mmd), or the risk of predicting from it alone (vrex, irm), differs between the batch's domains."""
+        if self.config.invariance in ("coral", "mmd"):
+            return {"coral": coral, "mmd": mmd}[self.config.invariance](answers, batch.domain, domains)
+        rows, experts = answers.shape[:2]
+        guess = self.head(rearrange(answers, "b e d -> (b e) d"))[self.spec.target]
+        label = repeat(batch.y, "b -> (b e)", e=experts)
+        # one "domain" for each (answer, domain): each is to be equally right everywhere by itself
+        expert = repeat(torch.arange(experts, device=label.device), "e -> (b e)", b=rows)
+        place = repeat(batch.domain, "b -> (b e)", e=experts) + domains * expert
+        if self.config.invariance == "irm":
+            return self._irm(guess, label, place, experts * domains)
+        each, known = example_losses(guess, label, self.spec.task)
+        sums, counts = (torch.zeros(experts * domains, device=each.device).index_add(0, place, v.to(each.dtype)) for v in (each, known))
+        risks = rearrange(sums / counts.clamp(min=1), "(e d) -> e d", e=experts)
+        return variance_of_risks(risks, (rearrange(counts, "(e d) -> e d", e=experts) > 0)[0])
+
+    def _irm(self, guess: Tensor, label: Tensor, place: Int[Tensor, " n"], groups: int) -> Float[Tensor, ""]:
+        known = example_losses(guess, label, self.spec.task)[1]
+
+        def losses_at(scale: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+            return example_losses(guess * (scale[:, None] if guess.ndim > 1 else scale), label, self.spec.task)[0]
+
+        return irm_penalty(losses_at, place, groups, known)
+
+
+MODEL = Midg

@@ -1,0 +1,129 @@
+"""How are many runs trained: here, in several processes or on a cluster, each once, whatever stops them?"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import chdir, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm.auto import tqdm
+
+from msaviz.training.domains import PROTOCOL
+from msaviz.training.experiment import Experiment
+from msaviz.training.kept import predicted
+from msaviz.training.loop import train
+from msaviz.training.run import Run
+
+WAIT = 10
+"""Seconds that a scheduler has to answer, and again to have a worker."""
+ONE_AT_A_TIME = threading.Lock()
+"""Torch draws from one generator a process: two trainings in the threads of one process would change each other's numbers."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run that must exist: its experiment, its folder, and which checkpoint is tested."""
+
+    experiment: Experiment
+    path: Path
+    selection: str = "validation"
+    here: str = field(default_factory=os.getcwd)
+    """Where relative paths of the data begin."""
+
+    @property
+    def done(self) -> bool:
+        return (self.path / "done").exists()
+
+    @property
+    def measured(self) -> bool:
+        """Whether its predictions are kept too."""
+        return self.done and any((self.path / "evaluations").glob(f"{PROTOCOL}-test-seed0-*.csv"))
+
+
+def work(job: Job) -> tuple[Path, str]:
+    """Train (or go on with) one run and keep its predictions; (its folder, "" or what went wrong in one line)."""
+    with ONE_AT_A_TIME:
+        threads = torch.get_num_threads()
+        try:
+            with chdir(job.here):
+                run = Run.open(job.path) if job.done else train(job.experiment, job.path, resume=True, progress=False)
+                predicted(run, PROTOCOL, selection=job.selection)
+        except Exception as error:
+            return job.path, " ".join(f"{type(error).__name__}: {error}".split())
+        finally:
+            torch.set_num_threads(threads)
+    return job.path, ""
+
+
+def perform(jobs: Sequence[Job], *, workers: int = 1, scheduler: str | None = None, progress: bool = True) -> dict[str, str]:
+    """Do the jobs that are not done; folder's name -> error, of those that failed (the others are finished all the same).
+
+    `workers`: processes on this machine (1: this one); `scheduler`: the address of a Dask scheduler, whose workers must see the same
+    files. What is done when it is stopped is kept, and goes on where it stopped. ValueError where no scheduler answers.
+    """
+    todo = [job for job in jobs if not job.measured]
+    if not todo:
+        return {}
+    failed: dict[str, str] = {}
+    bar = tqdm(total=len(todo), desc="comparison", unit="run", disable=not progress, smoothing=0)
+    with bar, _parallel(workers, scheduler) as parallel:
+        left = {job.path for job in todo}
+        try:
+            for path, error in parallel(todo):
+                left.discard(path)
+                if error:
+                    failed[path.name] = error
+                    if progress:
+                        bar.write(f"{path.name}: {error}", file=sys.stderr)
+                bar.update()
+        except Exception as error:  # `work` catches its own: this is a worker that was killed
+            reason = f"not finished: a worker was lost ({type(error).__name__}; is there memory for so many?)"
+            failed |= {path.name: reason for path in sorted(left)}
+    return failed
+
+
+@contextmanager
+def _parallel(workers: int, scheduler: str | None) -> Iterator[Callable[[Sequence[Job]], Iterator[tuple[Path, str]]]]:
+    """A function from jobs to their results, as they come; its workers are gone when the block is left, however it is left."""
+    from joblib import Parallel, delayed, parallel_config
+
+    def results(jobs: Sequence[Job]) -> Iterator[Any]:
+        return Parallel(n_jobs=-1 if scheduler else workers, return_as="generator_unordered", batch_size=1, pre_dispatch="n_jobs")(
+            delayed(work)(job) for job in jobs
+        )
+
+    if scheduler:
+        with _client(scheduler) as client, parallel_config("dask", client=client):
+            yield results
+    elif workers == 1:
+        yield lambda jobs: map(work, jobs)
+    else:
+        from joblib.externals.loky import get_reusable_executor
+
+        with parallel_config("loky", inner_max_num_threads=1):
+            try:
+                yield results
+            finally:
+                get_reusable_executor(max_workers=workers).shutdown(wait=True, kill_workers=True)
+
+
+@contextmanager
+def _client(address: str) -> Iterator[Any]:
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout=WAIT)
+        client.wait_for_workers(1, timeout=WAIT)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise ValueError(
+            f"no Dask scheduler with a worker answers at {address!r} ({type(error).__name__}); start them with `dask scheduler` and "
+            f"`dask worker {address} --nthreads 1`"
+        ) from None
+    with client:
+        yield client
