@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange, repeat
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from msaviz.nn.adapter import Adapters
 from msaviz.nn.encoders import Encoded, SequenceEncoder, masked_mean
-from msaviz.nn.heads import Heads, example_losses
-from msaviz.nn.invariance import coral, gate_divergence, irm_penalty, mmd, variance_of_risks
+from msaviz.nn.heads import Heads, example_losses, labelled
+from msaviz.nn.invariance import coral, disagreement, gate_divergence, irm_penalty, mmd, variance_of_risks
 from msaviz.nn.invariant import InvariantExperts
 from msaviz.nn.penalties import info_nce, load_balance
 from msaviz.options import Options, searchable
@@ -61,13 +62,17 @@ class Midg(nn.Module):
         masks: bool = True
         """False = ablation: every expert reads the whole joint vector."""
         threshold: float = searchable(0.5, low=0.3, high=0.7, gt=0, lt=1)
-        invariance: Literal["coral", "mmd", "vrex", "irm", "none"] = searchable("coral", choices=("coral", "mmd", "vrex", "irm", "none"))
+        invariance: Literal["vrex", "irm", "coral", "mmd", "correlation", "none"] = searchable(
+            "vrex", choices=("vrex", "irm", "coral", "mmd", "correlation", "none")
+        )
         """What is asked between the source domains of every expert's answer and of their mixture; "none" = ablation."""
-        invariance_weight: float = searchable(1.0, low=1e-2, high=1e2, log=True, ge=0)
+        invariance_weight: float = searchable(100.0, low=1e-1, high=1e3, log=True, ge=0)
         invariance_start: float = searchable(0.2, low=0.0, high=0.5, ge=0, lt=1)
         """Share of the training before the invariance counts."""
+        price_weight: float = searchable(1.0, low=1e-2, high=1e2, log=True, ge=0)
+        """What reading a coordinate costs for each unit by which the domains disagree about what it says of the label; 0 = ablation."""
         gate_weight: float = searchable(0.1, low=0.0, high=1.0, ge=0)
-        sparsity_weight: float = searchable(1e-3, low=0.0, high=1e-1, ge=0)
+        sparsity_weight: float = searchable(1e-2, low=0.0, high=1e-1, ge=0)
         diversity_weight: float = searchable(1e-2, low=0.0, high=1e-1, ge=0)
         balance_weight: float = searchable(1e-2, low=0.0, high=1e-1, ge=0)
         contrast_weight: float = searchable(0.0, low=0.0, high=0.5, ge=0)
@@ -121,7 +126,7 @@ class Midg(nn.Module):
         u = torch.cat(list(adapted.values()), 1)
         z, answers, routing = self.mixture(u.detach() if self.training and self.stage == 1 else u)
         views = Views(encoded, adapted, answers, routing)
-        losses = self.losses(batch, views, z) if self.training else {}
+        losses = self.losses(batch, views, u, z) if self.training else {}
         return Output(
             predictions=self.head(z),
             fused=z,
@@ -130,7 +135,7 @@ class Midg(nn.Module):
             shared=adapted,
             losses=losses,
             weights={name: 1.0 if name == "stage_one" else getattr(self.config, f"{name}_weight") for name in losses},
-            starts={"invariance": self.config.invariance_start},
+            starts={"invariance": self.config.invariance_start, "price": self.config.invariance_start},
             masks=self.read_masks(),
         )
 
@@ -141,7 +146,7 @@ class Midg(nn.Module):
         parts = rearrange(self.mixture.masks().detach() > 0.5, "e (m d) -> m e d", m=len(self.modalities))
         return dict(zip(self.modalities, parts, strict=True))
 
-    def losses(self, batch: Batch, views: Views, z: Tensor) -> dict[str, Tensor]:
+    def losses(self, batch: Batch, views: Views, u: Tensor, z: Tensor) -> dict[str, Tensor]:
         """Everything that is asked beside the task; in stage one only what each modality predicts by itself."""
         c, domains = self.config, int(batch.domain.max()) + 1
         if self.stage == 1:
@@ -151,8 +156,11 @@ class Midg(nn.Module):
         if c.invariance != "none":
             # the mixture is asked too: gates can carry what no single answer does
             found["invariance"] = self.invariance(batch, torch.cat([views.answers, z[:, None]], 1), domains)
-        if self.mixture.masks is not None:
-            found |= {"sparsity": self.mixture.masks.sparsity(), "diversity": self.mixture.masks.overlap()}
+        masks = self.mixture.masks
+        if masks is not None:
+            found |= {"sparsity": masks.sparsity(), "diversity": masks.overlap()}
+            if c.price_weight:
+                found["price"] = (masks.soft * self.disagreement(batch, u, domains)).sum(1).mean()
         if c.contrast_weight:
             pairs = [info_nce(z, views.adapted[m], batch.present(m)) for m in self.modalities]
             found["contrast"] = torch.stack(pairs).mean()
@@ -170,6 +178,8 @@ class Midg(nn.Module):
 
     def invariance(self, batch: Batch, answers: Float[Tensor, "b e d"], domains: int) -> Float[Tensor, ""]:
         """How much each answer (coral, mmd), or the risk of predicting from it alone (vrex, irm), differs between the batch's domains."""
+        if self.config.invariance == "correlation":
+            return self.disagreement(batch, answers, domains).mean()
         if self.config.invariance in ("coral", "mmd"):
             return {"coral": coral, "mmd": mmd}[self.config.invariance](answers, batch.domain, domains)
         rows, experts = answers.shape[:2]
@@ -185,13 +195,17 @@ class Midg(nn.Module):
         risks = rearrange(sums / counts.clamp(min=1), "(e d) -> e d", e=experts)
         return variance_of_risks(risks, (rearrange(counts, "(e d) -> e d", e=experts) > 0)[0])
 
-    def _irm(self, guess: Tensor, label: Tensor, place: Int[Tensor, " n"], groups: int) -> Float[Tensor, ""]:
-        known = example_losses(guess, label, self.spec.task)[1]
+    def disagreement(self, batch: Batch, x: Float[Tensor, "b *e d"], domains: int) -> Float[Tensor, "*e d"]:
+        """How much the domains disagree about what each feature says of the label."""
+        task = self.spec.task
+        y = F.one_hot(batch.y.clamp(min=0), task.width).float() if task.kind == "classes" else batch.y[:, None]
+        return disagreement(x, y, batch.domain, domains, labelled(batch.y, task))
 
+    def _irm(self, guess: Tensor, label: Tensor, place: Int[Tensor, " n"], groups: int) -> Float[Tensor, ""]:
         def losses_at(scale: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
             return example_losses(guess * (scale[:, None] if guess.ndim > 1 else scale), label, self.spec.task)[0]
 
-        return irm_penalty(losses_at, place, groups, known)
+        return irm_penalty(losses_at, place, groups, labelled(label, self.spec.task))
 
 
 MODEL = Midg

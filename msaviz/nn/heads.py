@@ -33,12 +33,16 @@ class Heads(nn.Module):
         return {name: rearrange(y, "b 1 -> b") if self.tasks[name].kind == "regression" else y for name, y in out.items()}
 
 
+def labelled(label: Tensor, task: Task) -> Bool[Tensor, " b"]:
+    """Which rows have a label: neither NaN (regression) nor -1 (classes)."""
+    return label >= 0 if task.kind == "classes" else ~torch.isnan(label)
+
+
 def example_losses(prediction: Tensor, label: Tensor, task: Task, loss: str = "l1") -> tuple[Float[Tensor, " b"], Bool[Tensor, " b"]]:
-    """(loss of every row, exactly 0 with a gradient path where it has no label; which rows have one: NaN or -1 = none)."""
+    """(loss of every row, exactly 0 with a gradient path where it has no label; which rows have one)."""
+    known = labelled(label, task)
     if task.kind == "classes":
-        known = label >= 0
         each = F.cross_entropy(prediction, label.clamp(min=0), reduction="none")
     else:
-        known = ~torch.isnan(label)
         each = LOSSES[loss](prediction, torch.where(known, label, prediction.detach()), reduction="none")
     return torch.where(known, each, 0), known

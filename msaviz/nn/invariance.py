@@ -93,6 +93,37 @@ def mmd(
 
 
 @_full_precision
+def disagreement(
+    x: Float[Tensor, "b *e d"], y: Float[Tensor, "b k"], domain: Int[Tensor, " b"], domains: int, known: Bool[Tensor, " b"]
+) -> Float[Tensor, "*e d"]:
+    """How much the domains disagree about what each feature says of the label: variance over domains of their correlation inside one.
+
+    What says the same about the label everywhere keeps its correlation whatever the domain's style (mean and scale) is; a cue whose
+    strength or sign depends on the domain does not. The part that sampling alone gives, (1 - r²)² / (n - 1) for a correlation r of n rows,
+    is taken off, so that agreement is 0 on average and a value may lie below it. Mean over the k targets. Ours: IRM's condition for one
+    linear feature, at far less noise than a variance of risks. Rows that are not `known` (have no label) and domains with fewer than three
+    known rows do not count.
+    """
+    shape, x = x.shape[1:], rearrange(x, "b ... d -> b (... d)")
+    member = (F.one_hot(domain, domains) * known[:, None]).to(x.dtype)
+    count = member.sum(0)
+    seen, share = count >= 3, member / count.clamp(min=1)
+    y = torch.where(known[:, None], y, 0).to(x.dtype)
+
+    def centred(v: Tensor) -> tuple[Tensor, Tensor]:
+        """(v minus its domain's mean, its deviation in each domain)."""
+        v = v - (share.T @ v)[domain]
+        return v, (share.T @ v.square() + 1e-8).sqrt()
+
+    (x, spread), (y, spread_y) = centred(x), centred(y)
+    correlation = einsum(share, x, y, "b k, b d, b c -> k d c") / (spread[:, :, None] * spread_y[:, None])
+    sampling = (1 - correlation.square()).square() / (count - 1).clamp(min=1)[:, None, None]
+    weight = seen.to(x.dtype) / seen.sum().clamp(min=1)
+    by_chance = torch.tensordot(weight * (1 - weight), sampling, 1)
+    return (_spread(correlation, seen) - by_chance).mean(-1).reshape(shape)
+
+
+@_full_precision
 def gate_divergence(gates: Float[Tensor, "b e"], domain: Int[Tensor, " b"], domains: int) -> Float[Tensor, ""]:
     """mean over the domains seen of KL(mean gate on d || mean of those means): 0 when the gates do not tell the domain.
 

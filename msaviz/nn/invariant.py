@@ -11,9 +11,9 @@ from msaviz.nn.moe import Experts
 from msaviz.nn.routers import Router
 from msaviz.types import Routing
 
-SHARPNESS = 5.0
+SHARPNESS = 20.0
 """sigmoid(SHARPNESS * score): mask scores move as fast as other weights, and a mask must be able to change within an epoch or two."""
-START = 0.2
+START = 0.05
 """Mean initial score: every expert begins by reading everything, sigmoid(1) = .73."""
 
 
@@ -26,7 +26,7 @@ class ReadMasks(nn.Module):
     def __init__(self, experts: int, dim: int, *, threshold: float = 0.5):
         super().__init__()
         self.threshold = threshold
-        self.score = nn.Parameter(START + 0.02 * torch.randn(experts, dim))
+        self.score = nn.Parameter(START + 0.005 * torch.randn(experts, dim))
 
     @property
     def soft(self) -> Float[Tensor, "e d"]:

@@ -82,6 +82,7 @@ class Trainer:
         self.objective = kind(replace(dataset.spec, domains=names), experiment.objective)
         self.objective.prepare(self._sample)
         self.objective.to(self.device)
+        self.candidates = self._candidates()
         self.average = copy.deepcopy(self.system).eval().requires_grad_(False) if self.options.ema else None
         self.optimizer, self.schedule = make_optimizer(self.system, self.options, len(self.learnt), list(self.objective.parameters()))
         self.total = total_steps(self.options, len(self.learnt))
@@ -93,14 +94,19 @@ class Trainer:
         """What the untrained system makes of one row."""
         return self.system.eval()(self.learnt.batch(np.arange(1)).to(self.device))
 
+    def _candidates(self) -> int:
+        """The first epoch (from 0) that may be chosen: all loss terms count from its start. Before, nothing was given up for them yet."""
+        starts = [self.objective.restart or 0.0, *self._sample().starts.values()]
+        return min(math.ceil(max(starts) * self.options.epochs), self.options.epochs - 1)
+
     def fit(self, progress: bool) -> None:
         o, state = self.options, self.state
         bar = tqdm(total=o.epochs, initial=state.epoch, desc=self.run.name, unit="epoch", disable=not progress, leave=False)
         with bar:
-            while state.epoch < o.epochs and state.epoch - state.best_epoch <= o.patience:
+            while state.epoch < o.epochs and state.epoch - max(state.best_epoch, self.candidates - 1) <= o.patience:
                 self._train_epoch()
                 score = self._validate()
-                if score < state.best:
+                if score < state.best and state.epoch >= self.candidates:
                     state.best, state.best_epoch = score, state.epoch
                     self.best_state = {k: v.detach().cpu().clone() for k, v in self.kept.state_dict().items()}
                 state.epoch += 1

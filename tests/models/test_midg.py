@@ -24,22 +24,24 @@ def run(given=None, **options):
     return model, model(given or batch())
 
 
-ALL = {"balance", "gate", "invariance", "sparsity", "diversity"}
+ALL = {"balance", "gate", "invariance", "price", "sparsity", "diversity"}
 
 
 def test_every_loss_is_there_finite_and_weighted():
     _, output = run()
     assert set(output.losses) == ALL == set(output.weights)
-    assert all(torch.isfinite(v) and v >= 0 for v in output.losses.values())
-    assert output.weights["sparsity"] == 1e-3
-    assert output.starts == {"invariance": 0.2}
+    assert all(torch.isfinite(v) for v in output.losses.values())
+    assert output.weights["sparsity"] == 1e-2
+    assert output.starts == {"invariance": 0.2, "price": 0.2}
 
 
 @pytest.mark.parametrize(
     ("options", "gone", "more"),
     [
         ({"invariance": "none"}, {"invariance"}, set()),
-        ({"masks": False}, {"sparsity", "diversity"}, set()),
+        ({"masks": False}, {"sparsity", "diversity", "price"}, set()),
+        ({"price_weight": 0.0}, {"price"}, set()),
+        ({"invariance": "correlation"}, set(), set()),
         ({"contrast_weight": 0.1}, set(), {"contrast"}),
         ({"experts": 1}, set(), set()),
         ({"router": "top_k", "k": 1}, set(), set()),
