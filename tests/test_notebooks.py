@@ -125,7 +125,7 @@ def test_domains(tmp_path):
         assert set(scores) == {"film", "phone", "meal", "mean", "worst"}
         assert scores["mean"] == scores["worst"] == scores["meal"]  # the only unseen domain
     assert all(0 < scores["mean"] < 3 for scores in found["value"].values())
-    assert len(figures) == 11
+    assert len(figures) == 12
 
 
 def test_a_small_run_is_trained_once_and_kept():

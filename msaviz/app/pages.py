@@ -11,15 +11,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from torch import nn
 
 from msaviz.app.results import measured
 from msaviz.catalog import TABLES, VIEWS
-from msaviz.data.missing import Corruption, RandomFrames
+from msaviz.data.missing import RandomFrames
 from msaviz.interpret.table import Table
-from msaviz.interpret.trace import Trace, observe
+from msaviz.interpret.trace import Trace
 from msaviz.training.run import Run
 from msaviz.viz.view import View
 
@@ -119,6 +117,7 @@ CHAPTERS = (
         "What does the model do differently in each domain?",
         (
             Page("calibration"),
+            Page("domain_transfer"),
             Page("domain_gap"),
             Page("gate_by_domain"),
             Page("expert_masks"),
@@ -169,32 +168,19 @@ class Subject:
     limit: int = LIMIT
 
     @cached_property
-    def rows(self) -> np.ndarray:
-        """At most `limit` rows, evenly spread over the split: its last ones may be a domain of their own."""
-        size = len(self.run.dataset.splits[self.split])
-        return np.arange(size) if size <= self.limit else np.linspace(0, size - 1, self.limit).round().astype(int)
-
-    @cached_property
-    def model(self) -> nn.Module:
-        return self.run.model()
-
-    def _seen(self, model: nn.Module, missingness: Corruption | None = None) -> Trace:
-        batches = self.run.batches(self.split, missingness, rows=self.rows.tolist())
-        return observe(model, batches, spec=self.run.spec, run=self.run.name, split=self.split)
-
-    @cached_property
     def trace(self) -> Trace:
-        return self._seen(self.model)
+        return self.run.observe(self.split, limit=self.limit)
 
     @cached_property
     def traces(self) -> dict[float, Trace]:
         """Missing rate -> what the model does there."""
-        return {RATES[0]: self.trace, **{rate: self._seen(self.model, RandomFrames(rate=rate)) for rate in RATES[1:]}}
+        swept = {rate: self.run.observe(self.split, missingness=RandomFrames(rate=rate), limit=self.limit) for rate in RATES[1:]}
+        return {RATES[0]: self.trace, **swept}
 
     @cached_property
     def epochs(self) -> dict[int, Trace]:
         """Epoch -> what the model did then, for the epochs whose weights were kept."""
-        return {epoch: self._seen(self.run.model(epoch)) for epoch in self.run.epochs}
+        return {epoch: self.run.observe(self.split, limit=self.limit, epoch=epoch) for epoch in self.run.epochs}
 
     def answer(self, page: Page) -> pd.DataFrame:
         """The page's table about this run; of its epochs nothing where fewer than two were kept."""

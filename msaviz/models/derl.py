@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from msaviz.nn.encoders import Encoded, SequenceEncoder, masked_mean, window_mean
 from msaviz.nn.fusion import ImportanceFusion
-from msaviz.nn.heads import Heads
+from msaviz.nn.heads import Heads, example_losses
 from msaviz.nn.moe import Mixture, Pool
 from msaviz.nn.penalties import cmd, hsic, load_balance, orthogonality_cosine, orthogonality_misa
 from msaviz.options import Options, searchable
@@ -223,14 +223,8 @@ class Derl(nn.Module):
         assert self.auxiliary is not None
         errors = []
         for i, head in enumerate(self.auxiliary):
-            guess = head(features[:, i])[self.spec.target]
-            if self.spec.task.kind == "classes":
-                known = present[:, i] & (batch.y >= 0)
-                error = F.cross_entropy(guess, batch.y.clamp(min=0), reduction="none")
-            else:
-                known = present[:, i] & ~torch.isnan(batch.y)
-                error = (guess - torch.nan_to_num(batch.y)).abs()
-            errors.append(_mean_where(error, known))
+            error, known = example_losses(head(features[:, i])[self.spec.target], batch.y, self.spec.task)
+            errors.append(_mean_where(error, known & present[:, i]))
         return torch.stack(errors).mean()
 
 

@@ -6,16 +6,18 @@ ours, each from a published relative: KuDA's adapter, S2LIF's masks, the invaria
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from itertools import permutations
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange, repeat
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from msaviz.interpret.domain_transfer import FEWEST, agreement, learn
 from msaviz.nn.adapter import Adapters
 from msaviz.nn.encoders import Encoded, SequenceEncoder, masked_mean
 from msaviz.nn.heads import Heads, example_losses, labelled
@@ -48,6 +50,8 @@ class Midg(nn.Module):
         heads: int = searchable(4, choices=(1, 2, 4, 8), ge=1)
         frames: int = searchable(64, low=16, high=128, ge=1)
         dropout: float = searchable(0.1, low=0.0, high=0.5, ge=0, lt=1)
+        screen: bool = True
+        """Treat as missing a modality whose rule, learnt in one source domain, says nothing in the other sources (False = ablation)."""
         adapter: Literal["cross", "own", "none"] = searchable("cross", choices=("cross", "own", "none"))
         """"own": ablation, no other modality is read; "none": ablation, no adapter."""
         adapter_layers: int = searchable(1, low=1, high=3, ge=1)
@@ -62,11 +66,11 @@ class Midg(nn.Module):
         masks: bool = True
         """False = ablation: every expert reads the whole joint vector."""
         threshold: float = searchable(0.5, low=0.3, high=0.7, gt=0, lt=1)
-        invariance: Literal["vrex", "irm", "coral", "mmd", "correlation", "none"] = searchable(
-            "vrex", choices=("vrex", "irm", "coral", "mmd", "correlation", "none")
+        invariance: Literal["coral", "mmd", "vrex", "irm", "correlation", "none"] = searchable(
+            "coral", choices=("coral", "mmd", "vrex", "irm", "correlation", "none")
         )
         """What is asked between the source domains of every expert's answer and of their mixture; "none" = ablation."""
-        invariance_weight: float = searchable(100.0, low=1e-1, high=1e3, log=True, ge=0)
+        invariance_weight: float = searchable(1.0, low=1e-1, high=1e3, log=True, ge=0)
         invariance_start: float = searchable(0.2, low=0.0, high=0.5, ge=0, lt=1)
         """Share of the training before the invariance counts."""
         price_weight: float = searchable(1.0, low=1e-2, high=1e2, log=True, ge=0)
@@ -108,6 +112,15 @@ class Midg(nn.Module):
         self.head = Heads(c.dim, task, c.dropout)
         self.own_heads = nn.ModuleDict({m: Heads(c.dim, task, c.dropout) for m in self.modalities}) if c.stage_one else None
         self.stage = 2
+        self.readable: Tensor
+        self.register_buffer("readable", torch.ones(len(self.modalities), dtype=torch.bool))
+
+    def prepare(self, batches: Iterable[Batch]) -> None:
+        """Called by the trainer once, with the train split: which modalities carry over from source domain to source domain?"""
+        if self.config.screen:
+            value = transfer(batches, self.spec)
+            worst = {m for m, r in value.items() if r <= 0 and r < max(value.values())}
+            self.readable.copy_(torch.tensor([m not in worst for m in self.modalities]))
 
     def begin(self, progress: float) -> None:
         """Called by the trainer before every epoch: which of the two stages is it, and what learns in it?"""
@@ -120,13 +133,15 @@ class Midg(nn.Module):
                     module.requires_grad_(stage != self.stage)
 
     def forward(self, batch: Batch) -> Output:
+        seen = {m: batch.mask[m] & readable for m, readable in zip(self.modalities, self.readable, strict=True)}
+        batch = replace(batch, mask={**batch.mask, **seen})
         encoded = {m: encoder(batch.x[m], batch.mask[m]) for m, encoder in self.encoders.items()}
         tokens = self.adapters(encoded) if self.adapters is not None else {m: e.tokens for m, e in encoded.items()}
         adapted = {m: masked_mean(tokens[m], e.mask) for m, e in encoded.items()}
         u = torch.cat(list(adapted.values()), 1)
         z, answers, routing = self.mixture(u.detach() if self.training and self.stage == 1 else u)
         views = Views(encoded, adapted, answers, routing)
-        losses = self.losses(batch, views, u, z) if self.training else {}
+        losses = self.losses(batch, views, z) if self.training else {}
         return Output(
             predictions=self.head(z),
             fused=z,
@@ -146,7 +161,7 @@ class Midg(nn.Module):
         parts = rearrange(self.mixture.masks().detach() > 0.5, "e (m d) -> m e d", m=len(self.modalities))
         return dict(zip(self.modalities, parts, strict=True))
 
-    def losses(self, batch: Batch, views: Views, u: Tensor, z: Tensor) -> dict[str, Tensor]:
+    def losses(self, batch: Batch, views: Views, z: Tensor) -> dict[str, Tensor]:
         """Everything that is asked beside the task; in stage one only what each modality predicts by itself."""
         c, domains = self.config, int(batch.domain.max()) + 1
         if self.stage == 1:
@@ -160,11 +175,20 @@ class Midg(nn.Module):
         if masks is not None:
             found |= {"sparsity": masks.sparsity(), "diversity": masks.overlap()}
             if c.price_weight:
-                found["price"] = (masks.soft * self.disagreement(batch, u, domains)).sum(1).mean()
+                found["price"] = self.price(batch, views, domains)
         if c.contrast_weight:
             pairs = [info_nce(z, views.adapted[m], batch.present(m)) for m in self.modalities]
             found["contrast"] = torch.stack(pairs).mean()
         return found
+
+    def price(self, batch: Batch, views: Views, domains: int) -> Float[Tensor, ""]:
+        """What an expert's reading costs: the disagreement about each coordinate, summed over those that it reads; mean over experts.
+
+        Only rows that have a modality say something about it, else a modality that one domain lacks would look like a disagreement.
+        """
+        assert self.mixture.masks is not None
+        parts = [self.disagreement(batch, v, domains, batch.present(m)) for m, v in views.adapted.items()]
+        return (self.mixture.masks.soft * torch.cat(parts)).sum(1).mean()
 
     def own_risk(self, batch: Batch, views: Views) -> Float[Tensor, ""]:
         """Mean task loss of each modality's own head over the rows that have the modality and a label."""
@@ -179,7 +203,7 @@ class Midg(nn.Module):
     def invariance(self, batch: Batch, answers: Float[Tensor, "b e d"], domains: int) -> Float[Tensor, ""]:
         """How much each answer (coral, mmd), or the risk of predicting from it alone (vrex, irm), differs between the batch's domains."""
         if self.config.invariance == "correlation":
-            return self.disagreement(batch, answers, domains).mean()
+            return self.disagreement(batch, answers, domains, labelled(batch.y, self.spec.task)).mean()
         if self.config.invariance in ("coral", "mmd"):
             return {"coral": coral, "mmd": mmd}[self.config.invariance](answers, batch.domain, domains)
         rows, experts = answers.shape[:2]
@@ -195,17 +219,36 @@ class Midg(nn.Module):
         risks = rearrange(sums / counts.clamp(min=1), "(e d) -> e d", e=experts)
         return variance_of_risks(risks, (rearrange(counts, "(e d) -> e d", e=experts) > 0)[0])
 
-    def disagreement(self, batch: Batch, x: Float[Tensor, "b *e d"], domains: int) -> Float[Tensor, "*e d"]:
-        """How much the domains disagree about what each feature says of the label."""
+    def disagreement(self, batch: Batch, x: Float[Tensor, "b *e d"], domains: int, rows: Bool[Tensor, " b"]) -> Float[Tensor, "*e d"]:
+        """How much the domains disagree, on these rows, about what each feature says of the label."""
         task = self.spec.task
         y = F.one_hot(batch.y.clamp(min=0), task.width).float() if task.kind == "classes" else batch.y[:, None]
-        return disagreement(x, y, batch.domain, domains, labelled(batch.y, task))
+        return disagreement(x, y, batch.domain, domains, labelled(batch.y, task) & rows)
 
     def _irm(self, guess: Tensor, label: Tensor, place: Int[Tensor, " n"], groups: int) -> Float[Tensor, ""]:
         def losses_at(scale: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
             return example_losses(guess * (scale[:, None] if guess.ndim > 1 else scale), label, self.spec.task)[0]
 
         return irm_penalty(losses_at, place, groups, labelled(label, self.spec.task))
+
+
+def transfer(batches: Iterable[Batch], spec: Spec) -> dict[str, float]:
+    """Modality -> how well the rule of one domain predicts another's labels: mean correlation over ordered pairs of domains.
+
+    A ridge regression on the mean over the steps, learnt on one domain alone (`interpret.domain_transfer`). 1 for a modality that fewer
+    than two domains have: nothing speaks against it.
+    """
+    parts = [(b, {m: masked_mean(b.x[m], b.mask[m]) for m in spec.modalities}) for b in batches]
+    label, domain = (torch.cat([getattr(b, name) for b, _ in parts]) for name in ("y", "domain"))
+    known, found = labelled(label, spec.task), {}
+    y = F.one_hot(label.clamp(min=0), spec.task.width) if spec.task.kind == "classes" else label[:, None]
+    for m in spec.modalities:
+        x, there = torch.cat([v[m] for _, v in parts]), known & torch.cat([b.present(m) for b, _ in parts])
+        rows = [there & (domain == d) for d in domain.unique()]
+        sides = [(x[r].double().cpu().numpy(), y[r].double().cpu().numpy()) for r in rows if r.sum() >= FEWEST]
+        pairs = [agreement(learn(*home)(other[0]), other[1]) for home, other in permutations(sides, 2)]
+        found[m] = sum(pairs) / len(pairs) if pairs else 1.0
+    return found
 
 
 MODEL = Midg

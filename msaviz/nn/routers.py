@@ -53,11 +53,11 @@ class Router(nn.Module):
         """Inside the block no token is sent to this expert; the gates of the others are chosen and sum to 1 without it."""
         if self.experts < 2 or not 0 <= expert < self.experts:
             raise ValueError(f"expert {expert} cannot be switched off: there are {self.experts}, numbered from 0, and one must remain")
-        self.off = expert
+        before, self.off = self.off, expert
         try:
             yield
         finally:
-            self.off = None
+            self.off = before
 
     def scores(self, x: Float[Tensor, "*n d"]) -> tuple[Float[Tensor, "*n e"], Float[Tensor, "*n e"], Float[Tensor, "*n e"]]:
         """(clean logits, logits as used, standard deviation of the noise between them: 0 without noise), for `load`."""

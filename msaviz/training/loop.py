@@ -17,14 +17,14 @@ from safetensors.torch import save_file
 from torch import nn
 from tqdm.auto import tqdm
 
-from msaviz.catalog import MODELS, OBJECTIVES
-from msaviz.data.dataset import Split
-from msaviz.data.domains import PSEUDO_DOMAINS, balanced_order, hold_out, style_clusters
+from msaviz.catalog import OBJECTIVES
+from msaviz.data.domains import hold_out
 from msaviz.data.load import Dataset, load
 from msaviz.data.missing import RandomFrames, WholeModality, corrupt
 from msaviz.files import atomic, write_text
 from msaviz.training.checkpoint import read_checkpoint, write_checkpoint
 from msaviz.training.experiment import Experiment
+from msaviz.training.learnt import epoch_order, training_split
 from msaviz.training.metrics import metrics
 from msaviz.training.optimization import choose_device, join_processes, leave_processes, make_optimizer, total_steps
 from msaviz.training.run import HISTORY, Run
@@ -78,6 +78,9 @@ class Trainer:
         self.device = choose_device(self.options.device, rank)
         self.system = build(dataset.spec, experiment).to(self.device)
         self.learnt, names = training_split(dataset, experiment)
+        prepare = getattr(self.system.model, "prepare", None)
+        if prepare is not None:
+            prepare(self._whole_train())
         kind = OBJECTIVES[OBJECTIVES.name_of(type(experiment.objective))]
         self.objective = kind(replace(dataset.spec, domains=names), experiment.objective)
         self.objective.prepare(self._sample)
@@ -88,6 +91,12 @@ class Trainer:
         self.total = total_steps(self.options, len(self.learnt))
         self.best_state: dict[str, torch.Tensor] = {}
         self.state = Progress()
+
+    def _whole_train(self) -> Iterator[Batch]:
+        """The train split, complete, as the model reads it: token ids are vectors already."""
+        with torch.no_grad():
+            for batch in self.learnt.batches(128):
+                yield self.system.eval().front(batch.to(self.device), folder=self.system.cache)
 
     @torch.no_grad()
     def _sample(self) -> Output:
@@ -126,11 +135,7 @@ class Trainer:
     def _train_batches(self) -> Iterator[Batch]:
         """The epoch's corrupted batches; with several processes each takes every world-th row of each batch."""
         e, split, epoch = self.experiment, self.learnt, self.state.epoch
-        if self.options.sampling == "domains":
-            order = balanced_order(split.domain, self.options.batch, seed=e.seed, epoch=epoch)
-        else:
-            order = split.order(self.options.batch, shuffle=True, seed=e.seed, epoch=epoch)
-        for batch_rows in order:
+        for batch_rows in epoch_order(split, e, epoch):
             rows = batch_rows[self.rank :: self.world] if len(batch_rows) >= self.world else batch_rows
             whole, views = split.batch(rows), self.options.views
             draws = range(epoch * views, (epoch + 1) * views)
@@ -279,18 +284,6 @@ class Trainer:
         self._write_history()
         write_text(self.run.path / "done", f"best epoch {self.state.best_epoch + 1}, validation {self.state.best:.6f}\n")
         (self.run.path / "checkpoint").unlink(missing_ok=True)
-
-
-def training_split(dataset: Dataset, experiment: Experiment) -> tuple[Split, tuple[str, ...]]:
-    """(the train split, the domains that its rows name): pseudo-domains in place of a single source where they are wanted."""
-    split, options = dataset.splits["train"], experiment.domains
-    objective = OBJECTIVES[OBJECTIVES.name_of(type(experiment.objective))]
-    compares = objective.compares_domains or getattr(MODELS[experiment.model_name], "compares_domains", False)
-    count = (PSEUDO_DOMAINS if compares else 0) if options.pseudo == "auto" else options.pseudo
-    if count < 2 or len(np.unique(split.domain)) > 1:
-        return split, dataset.spec.domains
-    codes = style_clusters(split, count, seed=experiment.seed)
-    return replace(split, domain=codes), tuple(f"style {i}" for i in range(count))
 
 
 def _score(values: dict[str, float]) -> float:

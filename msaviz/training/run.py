@@ -154,7 +154,7 @@ class Run:
         return frame[frame["split"] == split].reset_index(drop=True)
 
     def batches(
-        self, split: str = "test", missingness: Corruption | None = None, *, seed: int = 0, rows: Sequence[int] | None = None
+        self, split: str = "test", missingness: Corruption | None = None, *, seed: int = 0, rows: Sequence[int] | np.ndarray | None = None
     ) -> list[Batch]:
         """The split in row order, corrupted by fixed masks, in batches of 128."""
         part = self.dataset.splits.get(split)
@@ -167,8 +167,9 @@ class Run:
     def observe(
         self, split: str = "test", *, missingness: Corruption | None = None, limit: int | None = None, epoch: int | None = None
     ) -> Trace:
-        """All that the model (or that of a kept `epoch`) does on (the first `limit` rows of) a split."""
-        rows = None if limit is None else range(min(limit, len(self.dataset.splits[split])))
+        """All that the model (or that of a kept `epoch`) does on a split, or on `limit` rows evenly spread over it."""
+        size = len(self.dataset[split])
+        rows = None if limit is None else np.linspace(0, size - 1, min(limit, size)).round().astype(int)
         model = self._model if epoch is None else self.model(epoch)
         return observe(model, self.batches(split, missingness, rows=rows), spec=self.spec, run=self.name, split=split)
 

@@ -33,4 +33,5 @@ class View:
             raise ValueError(f"{self.title!r} needs the columns {missing}; the frame has {list(frame.columns)}")
         if frame.empty:
             return note(f"Nothing to draw: this model or split has no data for “{self.title}”.", title=self.title)
-        return styled(self.draw(frame, **options), title=self.title)
+        # frames of several runs under each other may repeat their index
+        return styled(self.draw(frame.reset_index(drop=True), **options), title=self.title)

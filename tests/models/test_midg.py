@@ -9,6 +9,7 @@ from test_models import SPEC, make_batch
 from msaviz import Experiment, train
 from msaviz.catalog import MODELS
 from msaviz.data.missing import Subset, corrupt
+from msaviz.types import Batch
 
 Midg = MODELS["midg"]
 NAMES = ("text", "audio", "vision")
@@ -171,3 +172,43 @@ def test_one_source_is_split_into_styles(tmp_path):
         history = train(experiment, tmp_path / str(pseudo), progress=False).history()
         value = history[history["metric"] == "loss/invariance"]["value"].iloc[0]
         assert (value > 0) == compared
+
+
+def sources(flip):
+    """Batches of two domains: the text tells the label in both; the audio too, but turned round in the second if `flip`."""
+    g = torch.Generator().manual_seed(0)
+    y, domain = torch.randn(80, generator=g), torch.arange(80) % 2
+    sign = torch.where((domain == 1) & flip, -1.0, 1.0)
+    x = {m: torch.randn(80, 2, w, generator=g) for m, w in SPEC["regression"].widths.items()}
+    x["text"][:, :, 0] += 2 * y[:, None]
+    x["audio"][:, :, 0] += 2 * (sign * y)[:, None]
+    x["vision"][:, :, 0] += 2 * y[:, None]
+    mask = {m: torch.ones(80, 2, dtype=torch.bool) for m in x}
+    return Batch(x, mask, {"sentiment": y}, domain, torch.arange(80))
+
+
+@pytest.mark.parametrize("flip", [True, False])
+def test_a_modality_that_misleads_from_source_to_source_is_not_read(flip):
+    torch.manual_seed(0)
+    given = sources(torch.tensor(flip))
+    model = Midg(SPEC["regression"], Midg.Config()).eval()
+    model.prepare([given])
+    assert model.readable.tolist() == [True, not flip, True]
+    loud = given.with_x(audio=given.x["audio"] * 5)
+    assert torch.equal(model(loud).prediction, model(given).prediction) == flip
+    again = Midg(SPEC["regression"], Midg.Config())
+    again.load_state_dict(model.state_dict())
+    assert again.readable.tolist() == model.readable.tolist()
+    free = Midg(SPEC["regression"], Midg.Config(screen=False))
+    free.prepare([given])
+    assert free.readable.all()
+
+
+def test_one_domain_or_a_modality_in_one_domain_only_is_never_screened():
+    given = sources(torch.tensor(True))
+    alone = replace(given, domain=torch.zeros(80, dtype=torch.long))
+    half = replace(given, mask={**given.mask, "audio": given.mask["audio"] & (given.domain == 0)[:, None]})
+    for batch in (alone, half):
+        model = Midg(SPEC["regression"], Midg.Config())
+        model.prepare([batch])
+        assert model.readable.all()

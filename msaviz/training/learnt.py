@@ -1,0 +1,32 @@
+"""Which rows does a training learn from, in which order, and which domains do they name?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from msaviz.catalog import MODELS, OBJECTIVES
+from msaviz.data.dataset import Dataset, Split
+from msaviz.data.domains import PSEUDO_DOMAINS, balanced_order, style_clusters
+from msaviz.training.experiment import Experiment
+
+
+def training_split(dataset: Dataset, experiment: Experiment) -> tuple[Split, tuple[str, ...]]:
+    """(the train split, the domains that its rows name): pseudo-domains in place of a single source where they are wanted."""
+    split, options = dataset.splits["train"], experiment.domains
+    objective = OBJECTIVES[OBJECTIVES.name_of(type(experiment.objective))]
+    compares = objective.compares_domains or getattr(MODELS[experiment.model_name], "compares_domains", False)
+    count = (PSEUDO_DOMAINS if compares else 0) if options.pseudo == "auto" else options.pseudo
+    if count < 2 or len(np.unique(split.domain)) > 1:
+        return split, dataset.spec.domains
+    codes = style_clusters(split, count, seed=experiment.seed)
+    return replace(split, domain=codes), tuple(f"style {i}" for i in range(count))
+
+
+def epoch_order(split: Split, experiment: Experiment, epoch: int) -> list[np.ndarray]:
+    """The row numbers of each batch of an epoch, by `train.sampling`; a function of (seed, epoch) alone."""
+    options = experiment.train
+    if options.sampling == "domains":
+        return balanced_order(split.domain, options.batch, seed=experiment.seed, epoch=epoch)
+    return split.order(options.batch, shuffle=True, seed=experiment.seed, epoch=epoch)
