@@ -43,6 +43,9 @@ def compare(
     against: Annotated[
         str, typer.Option(metavar="NAME", help="Gains are over this objective of the same model, or over one MODEL/OBJECTIVE.")
     ] = "erm",
+    domains: Annotated[
+        str, typer.Option(metavar="NAME,...", help="Only these domains in turn are unseen (single-source: learnt from); empty: all.")
+    ] = "",
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
     """Train models with objectives, and compare them in domains that they never saw."""
@@ -61,6 +64,7 @@ def compare(
         scheduler=scheduler,
         selection=selection.value,
         against=against,
+        domains=_names(domains),
         progress=not quiet,
     )
     page = write_page(found)

@@ -25,7 +25,7 @@ from msaviz.nn.invariance import coral, disagreement, gate_divergence, irm_penal
 from msaviz.nn.invariant import InvariantExperts
 from msaviz.nn.penalties import info_nce, load_balance
 from msaviz.options import Options, searchable
-from msaviz.types import Batch, Output, Routing, Spec
+from msaviz.types import Batch, Output, Routing, Spec, Task
 
 ROUTER = "mixture"
 
@@ -114,11 +114,18 @@ class Midg(nn.Module):
         self.stage = 2
         self.readable: Tensor
         self.register_buffer("readable", torch.ones(len(self.modalities), dtype=torch.bool))
+        self.typical: Tensor
+        self.register_buffer("typical", torch.zeros(spec.task.width))
 
     def prepare(self, batches: Iterable[Batch]) -> None:
-        """Called by the trainer once, with the train split: which modalities carry over from source domain to source domain?"""
+        """Called by the trainer once, with the train split: what is typical, and which modalities carry over between the sources?"""
+        parts = [(b, {m: masked_mean(b.x[m], b.mask[m]) for m in self.modalities}) for b in batches]
+        label, domain = (torch.cat([getattr(b, name) for b, _ in parts]) for name in ("y", "domain"))
+        self.typical.copy_(typical_prediction(label, domain, self.spec.task))
         if self.config.screen:
-            value = transfer(batches, self.spec)
+            means = {m: torch.cat([v[m] for _, v in parts]) for m in self.modalities}
+            there = {m: torch.cat([b.present(m) for b, _ in parts]) for m in self.modalities}
+            value = transfer(means, there, label, domain, self.spec.task)
             worst = {m for m, r in value.items() if r <= 0 and r < max(value.values())}
             self.readable.copy_(torch.tensor([m not in worst for m in self.modalities]))
 
@@ -143,7 +150,7 @@ class Midg(nn.Module):
         views = Views(encoded, adapted, answers, routing)
         losses = self.losses(batch, views, z) if self.training else {}
         return Output(
-            predictions=self.head(z),
+            predictions=self.predict(batch, z),
             fused=z,
             routing={ROUTER: routing},
             private={m: e.pooled for m, e in encoded.items()},
@@ -153,6 +160,13 @@ class Midg(nn.Module):
             starts={"invariance": self.config.invariance_start, "price": self.config.invariance_start},
             masks=self.read_masks(),
         )
+
+    def predict(self, batch: Batch, z: Tensor) -> dict[str, Tensor]:
+        """What the head says; what is typical of the sources where nothing can be read, so that no domain alone decides it."""
+        guess = self.head(z)[self.spec.target]
+        seen = torch.stack([batch.present(m) for m in self.modalities]).any(0)
+        typical = self.typical if self.spec.task.kind == "classes" else self.typical[0]
+        return {self.spec.target: torch.where(seen[:, None] if guess.ndim > 1 else seen, guess, typical.to(guess.dtype))}
 
     def read_masks(self) -> dict[str, Tensor]:
         """Modality -> Bool[e d], the coordinates of u_m that each expert reads; {} without masks."""
@@ -232,19 +246,28 @@ class Midg(nn.Module):
         return irm_penalty(losses_at, place, groups, labelled(label, self.spec.task))
 
 
-def transfer(batches: Iterable[Batch], spec: Spec) -> dict[str, float]:
+def typical_prediction(label: Tensor, domain: Int[Tensor, " n"], task: Task) -> Float[Tensor, " c"]:
+    """The mean over domains of their median label, or the log of the mean over domains of their class shares."""
+    known = labelled(label, task)
+    parts = [label[known & (domain == d)] for d in domain.unique()]
+    parts = [part for part in parts if len(part)] or [label.new_zeros(1)]
+    if task.kind == "classes":
+        return torch.stack([F.one_hot(part, task.width).float().mean(0) for part in parts]).mean(0).clamp(min=1e-3).log()
+    return torch.stack([part.median() for part in parts]).mean(0, keepdim=True)
+
+
+def transfer(
+    means: Mapping[str, Float[Tensor, "n w"]], there: Mapping[str, Bool[Tensor, " n"]], label: Tensor, domain: Tensor, task: Task
+) -> dict[str, float]:
     """Modality -> how well the rule of one domain predicts another's labels: mean correlation over ordered pairs of domains.
 
     A ridge regression on the mean over the steps, learnt on one domain alone (`interpret.domain_transfer`). 1 for a modality that fewer
     than two domains have: nothing speaks against it.
     """
-    parts = [(b, {m: masked_mean(b.x[m], b.mask[m]) for m in spec.modalities}) for b in batches]
-    label, domain = (torch.cat([getattr(b, name) for b, _ in parts]) for name in ("y", "domain"))
-    known, found = labelled(label, spec.task), {}
-    y = F.one_hot(label.clamp(min=0), spec.task.width) if spec.task.kind == "classes" else label[:, None]
-    for m in spec.modalities:
-        x, there = torch.cat([v[m] for _, v in parts]), known & torch.cat([b.present(m) for b, _ in parts])
-        rows = [there & (domain == d) for d in domain.unique()]
+    known, found = labelled(label, task), {}
+    y = F.one_hot(label.clamp(min=0), task.width) if task.kind == "classes" else label[:, None]
+    for m, x in means.items():
+        rows = [there[m] & known & (domain == d) for d in domain.unique()]
         sides = [(x[r].double().cpu().numpy(), y[r].double().cpu().numpy()) for r in rows if r.sum() >= FEWEST]
         pairs = [agreement(learn(*home)(other[0]), other[1]) for home, other in permutations(sides, 2)]
         found[m] = sum(pairs) / len(pairs) if pairs else 1.0

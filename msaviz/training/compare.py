@@ -78,13 +78,15 @@ def compare(
     scheduler: str | None = None,
     selection: str = "validation",
     against: str = REFERENCE,
+    domains: Sequence[str] = (),
     progress: bool = True,
 ) -> Comparison:
     """Train what is missing, test everything on the unseen domains, and write OUT/scores.csv and OUT/comparison.csv.
 
     Several `data` are joined, each a domain. `changes`: dotted paths, for all runs or, behind a prefix, for one model or objective
-    ("midg:model.experts"). `against`: an objective (of the same model) or "model/objective", by which gains are measured. `workers`,
-    `scheduler`: see `msaviz.training.jobs.perform`. Raises ValueError for what does not exist, and for data with a single domain.
+    ("midg:model.experts"). `domains`: only these in turn are unseen (or the single source); empty: all. `against`: an objective (of
+    the same model) or "model/objective", by which gains are measured. `workers`, `scheduler`: see `msaviz.training.jobs.perform`.
+    Raises ValueError for what does not exist, and for data with a single domain.
     """
     start = time.perf_counter()
     seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
@@ -92,10 +94,13 @@ def compare(
     _check(models, objectives, protocol, seeds, changes, workers, selection, against)
     source = str(data) if isinstance(data, str | Path) else JOIN.join(map(str, data))
     dataset = load(source)
-    domains, task, mark = testable_domains(dataset), dataset.spec.task, dataset.fingerprint
+    known, task, mark = testable_domains(dataset), dataset.spec.task, dataset.fingerprint
+    if strange := [d for d in domains if d not in known]:
+        raise ValueError(f"no domain with labels is called {strange[0]!r}; these exist: {', '.join(known)}")
+    turns = [d for d in known if d in domains] or known
     del dataset  # the processes that train read it for themselves
     jobs = []
-    for model, objective, domain, seed in product(models, objectives, domains, seeds):
+    for model, objective, domain, seed in product(models, objectives, turns, seeds):
         asked = {**changes_for(model, objective, changes, selection), PROTOCOLS[protocol]: [domain]}
         base = validated(Experiment, {"model": model, "objective": objective, "data": source, "seed": seed})
         experiment = _every_epoch(override(base, asked), selection)
@@ -104,7 +109,7 @@ def compare(
         _tell(jobs)
     failed = perform(jobs, workers=workers, scheduler=scheduler, progress=progress)
     runs = [Run.open(job.path) for job in jobs if job.path.name not in failed]
-    frame, scores = _tables(runs, domains, task, protocol, selection, against)
+    frame, scores = _tables(runs, turns, known, task, protocol, selection, against)
     for name, table in (("scores", scores), ("comparison", frame)):
         write_text(Path(out) / f"{name}.csv", table.to_csv(index=False))
     warnings = [named_selection(selection).warning] if selection != "validation" else []
@@ -195,7 +200,7 @@ def _tell(jobs: Sequence[Job]) -> None:
 
 
 def _tables(
-    runs: Sequence[Run], domains: Sequence[str], task: Task, protocol: str, selection: str, against: str
+    runs: Sequence[Run], turns: Sequence[str], known: Sequence[str], task: Task, protocol: str, selection: str, against: str
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """(comparison, scores) of the finished runs, from their kept predictions alone."""
     tested, scores = [], []
@@ -211,6 +216,6 @@ def _tables(
             target = domain if protocol == "lodo" else f"{run.experiment.domains.sources[0]}->{domain}"
             prediction, label = (rows[name].to_numpy(float) for name in ("prediction", "label"))
             tested.append(Trial(run.model_name, objective, run.experiment.seed, target, domain, prediction, label, floor))
-    targets = list(domains) if protocol == "lodo" else [f"{a}->{b}" for a, b in permutations(domains, 2)]
+    targets = list(turns) if protocol == "lodo" else [f"{a}->{b}" for a, b in permutations(known, 2) if a in turns]
     found = comparison(tested, targets, task, protocol, against=against)
     return found, pd.concat(scores, ignore_index=True) if scores else pd.DataFrame(columns=SCORES)

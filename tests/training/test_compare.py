@@ -115,6 +115,16 @@ def test_single_source_tests_on_every_other_domain(tmp_path):
 # -- what is asked ------------------------------------------------------------------------------------------------------
 
 
+def test_only_some_domains_may_be_unseen(done):
+    """The one run of the whole comparison that has this domain unseen is found again."""
+    one = tiny(done.path, domains=["meal"])
+    assert [run.name.split("-")[2] for run in one.runs] == ["meal"]
+    assert set(one.runs) <= set(done.runs)
+    assert set(one.frame["target"]) == {"meal", "mean", "worst"}
+    with pytest.raises(ValueError, match="no domain with labels is called 'opera'; these exist: film, phone, meal"):
+        tiny(done.path, domains=["opera"])
+
+
 def test_a_change_may_be_for_one_model_or_objective():
     changes = {"model.dim": 8, "midg:model.experts": 2, "irm:objective.weight": 10, "missing.clean": 0.5}
     plain = changes_for("early_fusion", "erm", changes)
