@@ -16,8 +16,8 @@ def answer(comparison: pd.DataFrame) -> pd.DataFrame:
     """The rows of a comparison (`msaviz.compare`, or its comparison.csv): one for each model, objective, target and metric.
 
     `target` is an unseen domain, or "source->target"; then "mean" and "worst" over them. `mean`, `sd` are over seeds, `low`, `high` the
-    95 % interval of `mean` over the test utterances; `gain` is the improvement over the reference in percent (positive = better).
-    Raises ValueError where a column is missing.
+    95 % interval of `mean` over the test utterances; `gain` is the improvement over the reference in percent, of a correlation in points
+    of .01 (positive = better; NaN for the reference itself). Raises ValueError where a column is missing.
     """
     if missing := [name for name in COLUMNS if name not in comparison.columns]:
         raise ValueError(f"the frame of a comparison needs the columns {missing}; it has {list(comparison.columns)}")

@@ -116,8 +116,10 @@ def _row(stack: np.ndarray, other: np.ndarray | None, metric: str) -> dict[str, 
 
 
 def improvement(value: np.ndarray, reference: np.ndarray, metric: str) -> np.ndarray:
-    """How much better in percent of the reference; NaN where that is 0."""
+    """How much better in percent of the reference (NaN where that is 0); of a correlation, which may be 0 or negative, in points of .01."""
     sign = 1 if higher_is_better(metric) else -1
+    if metric == "corr":
+        return 100 * (value - reference)
     size = np.abs(reference)
     return np.divide(sign * 100 * (value - reference), size, out=np.full(np.shape(value), np.nan), where=size > 0)
 

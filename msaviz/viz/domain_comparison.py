@@ -18,7 +18,6 @@ NEEDS = (
     *("model", "objective", "protocol", "target", "metric", "mean", "low", "high", "runs", "floor"),
     *("gain", "gain_low", "gain_high"),
 )
-REFERENCE = "erm"
 SUMMARIES = ("mean", "worst")
 MEANING = {"mean": "mean over the unseen domains", "worst": "worst unseen domain"}
 
@@ -26,8 +25,8 @@ MEANING = {"mean": "mean over the unseen domains", "worst": "worst unseen domain
 def draw(frame: pd.DataFrame, *, metric: str | None = None, targets: Sequence[str] | None = None) -> go.Figure:
     """A panel a target ("mean" and "worst" without a wish), a row a model and objective with its 95 % interval.
 
-    ERM, the reference of the same model, is a square; beside the others stands their gain over it in percent (● where its
-    interval excludes zero). The dashed line is the constant predictor.
+    The reference (ERM of the same model, or the one row that was chosen) is a square; beside the others stands their gain over it in
+    percent, for a correlation in points (● where its interval excludes zero). The dashed line is the constant predictor.
     """
     metric, wanted = _metric(frame, metric), _targets(frame, targets)
     frame = frame[(frame["metric"] == metric) & frame["target"].isin(wanted)]
@@ -40,8 +39,8 @@ def draw(frame: pd.DataFrame, *, metric: str | None = None, targets: Sequence[st
         part, first = frame[frame["panel"] == title], place == places[0]
         for floor in part["floor"].dropna().unique()[:1]:
             upright(figure, float(floor), len(names), "constant predictor", place, first)
-        plain = part["objective"] == REFERENCE
-        for i, (what, rows) in enumerate((("other objectives", part[~plain]), ("ERM, the reference", part[plain]))):
+        plain = part["gain"].isna()
+        for i, (what, rows) in enumerate((("compared", part[~plain]), ("the reference", part[plain]))):
             if len(rows):
                 # each row has a dot of one series only: the middle one of "several", so that it lies on its row
                 marks.dots(figure, rows, rows["row"], names, what, i, 1 + 2 * i, place, first)
@@ -52,13 +51,16 @@ def draw(frame: pd.DataFrame, *, metric: str | None = None, targets: Sequence[st
 
 
 def _gains(figure: go.Figure, part: pd.DataFrame, names: list, place: dict[str, int]) -> None:
-    """The gain over ERM, written at the right end of each interval."""
+    """The gain over the reference, written at the right end of each interval."""
     rows = part.dropna(subset=["gain"])
     numbers = rows[["gain", "gain_low", "gain_high"]].to_numpy()
-    text = [f"{_signed(gain)} %{' ●' if low > 0 or high < 0 else ''}" for gain, low, high in numbers]
+    unit = _unit(str(part["metric"].iloc[0]))
+    text = [f"{_signed(gain)} {unit}{' ●' if low > 0 or high < 0 else ''}" for gain, low, high in numbers]
     places = {"x": short(rows["high"].fillna(rows["value"])), "y": short(pd.Index(names).get_indexer(rows["row"]))}
     style = {"mode": "text", "textposition": "middle right", "textfont": {"size": 12}, "hoverinfo": "skip", "cliponaxis": False}
-    figure.add_trace(go.Scatter(**places, text=[f"  {one}" for one in text], **style, **marks.named("gain over ERM", False)), **place)
+    figure.add_trace(
+        go.Scatter(**places, text=[f"  {one}" for one in text], **style, **marks.named("gain over the reference", False)), **place
+    )
 
 
 def _metric(frame: pd.DataFrame, metric: str | None) -> str:
@@ -80,6 +82,11 @@ def _rows(frame: pd.DataFrame) -> pd.Series:
 def _what(part: pd.DataFrame) -> str:
     target = str(part["target"].iloc[0])
     return f"{MEANING.get(target, 'domain ' + target)}, {part['protocol'].iloc[0]}"
+
+
+def _unit(metric: str) -> str:
+    """Of a gain: a correlation may be 0 or negative, so that a share of it means nothing."""
+    return "points" if metric == "corr" else "%"
 
 
 def _signed(gain: float) -> str:
@@ -105,21 +112,22 @@ def read(frame: pd.DataFrame) -> str:
     text += f"{number(best['mean'])} {span} over {int(best['runs'])} run{'' if best['runs'] == 1 else 's'}"
     beaten = best["mean"] < best["floor"] if lower(metric) else best["mean"] > best["floor"]
     if pd.notna(best["floor"]):
-        text += f", {'where' if beaten else 'no more than chance:'} a constant predictor has {number(best['floor'])}"
+        text += f", {'where' if beaten else 'no better than'} a constant predictor{' has' if beaten else ','} {number(best['floor'])}"
     if pd.notna(best["gain"]):
         clear = best["gain_low"] > 0 or best["gain_high"] < 0
         zero = "which excludes zero" if clear else "which does not exclude zero, so it is no more than chance"
-        text += f"; its gain over ERM is {_signed(best['gain'])} % [{_signed(best['gain_low'])}, {_signed(best['gain_high'])}], {zero}"
+        bounds = f"[{_signed(best['gain_low'])}, {_signed(best['gain_high'])}]"
+        text += f"; its gain over the reference is {_signed(best['gain'])} {_unit(metric)} {bounds}, {zero}"
     else:
         text += f"; {_beating(part)}"
     return f"{text}."
 
 
 def _beating(part: pd.DataFrame) -> str:
-    """Which objectives gain on ERM beyond zero where the best row is ERM itself (of another model, perhaps)."""
+    """Which rows gain on their reference beyond zero where the best row is a reference itself."""
     found = part[part["gain_low"] > 0]
     rows = [f"“{model} · {objective}”" for model, objective in zip(found["model"], found["objective"], strict=True)]
-    return f"over ERM of their own model gain {listed(rows)}" if rows else "no objective gains on ERM of its model beyond chance"
+    return f"over their reference gain {listed(rows)}" if rows else "no row gains on its reference beyond chance"
 
 
 VIEW = View(
@@ -128,6 +136,7 @@ VIEW = View(
     draw,
     read,
     "Unseen domains: models and objectives",
-    "Each row is a mean over runs with its 95 % interval over the test utterances; the number beside it is the paired gain over plain "
-    "training (ERM) of the same model, and ● marks one whose interval excludes zero. At the dashed line nothing of the input is used.",
+    "Each row is a mean over runs with its 95 % interval over the test utterances; the number beside it is the paired gain over the "
+    "reference (the square: ERM of the same model, unless another was chosen), and ● marks one whose interval excludes zero. At the "
+    "dashed line nothing of the input is used.",
 )

@@ -174,10 +174,10 @@ def test_read_says_chance_below_the_floor_and_only_there(name, clear, said):
 def test_read_of_a_comparison_without_a_winner():
     nothing = comparison(0.0)
     assert "“midg · erm” is best: 0.900" in VIEWS["domain_comparison"].read(nothing)
-    assert VIEWS["domain_comparison"].read(nothing).endswith("no objective gains on ERM of its model beyond chance.")
+    assert VIEWS["domain_comparison"].read(nothing).endswith("no row gains on its reference beyond chance.")
     unsure = VIEWS["domain_comparison"].read(comparison().assign(gain_low=-1.0))
     assert "which does not exclude zero, so it is no more than chance" in unsure
-    assert "no more than chance: a constant predictor has 0.500" in VIEWS["domain_comparison"].read(comparison().assign(floor=0.5))
+    assert "no better than a constant predictor, 0.500" in VIEWS["domain_comparison"].read(comparison().assign(floor=0.5))
 
 
 def test_read_of_mixing_turns_round():
@@ -282,14 +282,14 @@ def test_map_by_expert():
     assert [trace.name for trace in VIEWS["representation_map"](mixed, colour_by="expert").data] == ["expert 2", "expert 10", "none"]
 
 
-def test_comparison_marks_erm_and_clear_gains():
+def test_comparison_marks_the_reference_and_clear_gains():
     frame = comparison()
     figure = VIEWS["domain_comparison"](frame)
     means = frame[(frame["metric"] == "mae") & frame["target"].isin(["mean", "worst"])]
     plain = means[means["objective"] == "erm"].sort_values("target", kind="stable")
-    np.testing.assert_allclose(drawn(figure, "x", "ERM, the reference"), plain["mean"], rtol=1e-6)
+    np.testing.assert_allclose(drawn(figure, "x", "the reference"), plain["mean"], rtol=1e-6)
     assert set(drawn(figure, "x", "constant predictor").round(5)) == {1.2}
-    gains = [text.strip() for trace in figure.data if trace.name == "gain over ERM" for text in trace.text]
+    gains = [text.strip() for trace in figure.data if trace.name == "gain over the reference" for text in trace.text]
     assert gains == 2 * ["−1.0 %", "−1.0 %", "−1.0 %", "+8.0 % ●"]
     one = VIEWS["domain_comparison"](frame, metric="corr", targets=["meal"])
     assert {trace.xaxis for trace in one.data} == {"x"}
