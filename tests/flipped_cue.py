@@ -18,6 +18,7 @@ import pandas as pd
 from msaviz import TABLES, VIEWS, Run, compare, load
 from msaviz.training.compare import Comparison
 from msaviz.training.metrics import metrics
+from msaviz.viz.theme import CONFIG
 
 ABLATION = {"model.invariance": "none", "model.price_weight": 0.0, "model.gate_weight": 0.0, "model.screen": False}
 INVARIANT = {"midg:model.invariance": "vrex", "midg:model.invariance_weight": 100.0}
@@ -70,7 +71,7 @@ def pictures(out: Path, runs: dict[str, Path]) -> None:
         frame = pd.concat(frames, ignore_index=True)
         frame = frame[keep(frame)]
         print(table, "-", VIEWS[table].read(frame))
-        VIEWS[table](frame).write_html(out / f"{table}.html", include_plotlyjs=True)
+        VIEWS[table](frame).write_html(out / f"{table}.html", include_plotlyjs=True, config=CONFIG)
     for name, trace in traces.items():
         there = trace.examples[trace.examples["domain"] == "game"]
         print(f"{name}: slope of label on prediction in the unseen domain {np.polyfit(there['prediction'], there['label'], 1)[0]:.2f}")

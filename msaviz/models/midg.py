@@ -157,9 +157,16 @@ class Midg(nn.Module):
             shared=adapted,
             losses=losses,
             weights={name: 1.0 if name == "stage_one" else getattr(self.config, f"{name}_weight") for name in losses},
-            starts={"invariance": self.config.invariance_start, "price": self.config.invariance_start},
+            starts=dict.fromkeys(self.late, max(self.config.invariance_start, self.config.stage_one)),
             masks=self.read_masks(),
         )
+
+    @property
+    def late(self) -> list[str]:
+        """The losses that count only after the start: what domains are asked to agree on needs something learnt first."""
+        c = self.config
+        wanted = {"invariance": c.invariance != "none", "price": c.masks and c.price_weight > 0}
+        return [name for name, on in wanted.items() if on]
 
     def predict(self, batch: Batch, z: Tensor) -> dict[str, Tensor]:
         """What the head says; what is typical of the sources where nothing can be read, so that no domain alone decides it."""
