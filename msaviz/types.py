@@ -32,6 +32,11 @@ class Task:
         """Numbers that a head must put out for one utterance."""
         return len(self.classes) if self.kind == "classes" else 1
 
+    @property
+    def middle(self) -> float:
+        """The neutral value of a real number: the middle of its scale."""
+        return (self.low + self.high) / 2
+
 
 @dataclass(frozen=True)
 class Spec:

@@ -16,7 +16,10 @@ LOSSES = {"l1": F.l1_loss, "smooth_l1": F.smooth_l1_loss, "mse": F.mse_loss}
 
 
 class Heads(nn.Module):
-    """A two-layer GELU head per task: Float[b d] -> {task: Float[b] (regression) or Float[b c] (class logits)}."""
+    """A two-layer GELU head per task: Float[b d] -> {task: Float[b] (regression) or Float[b c] (class logits)}.
+
+    A real number is predicted as a distance from the middle of its scale, so that labels from 1 to 5 need not be found from 0.
+    """
 
     def __init__(self, dim: int, tasks: Mapping[str, Task], dropout: float = 0.1):
         super().__init__()
@@ -29,8 +32,11 @@ class Heads(nn.Module):
         )
 
     def forward(self, z: Float[Tensor, "b d"]) -> dict[str, Tensor]:
-        out = {name: head(z) for name, head in self.heads.items()}
-        return {name: rearrange(y, "b 1 -> b") if self.tasks[name].kind == "regression" else y for name, y in out.items()}
+        found = {name: head(z) for name, head in self.heads.items()}
+        for name, task in self.tasks.items():
+            if task.kind == "regression":
+                found[name] = rearrange(found[name], "b 1 -> b") + task.middle
+        return found
 
 
 def labelled(label: Tensor, task: Task) -> Bool[Tensor, " b"]:

@@ -74,12 +74,13 @@ def scores(
     selection = named_selection(selection)
     rows = history[history["split"] == selection.split]
     names = _names(rows)
+    if rows.empty and selection.split == "test":
+        raise ValueError(f"selection {selection.name!r} reads the test split of every epoch; train with --set train.log_test=true")
     metric = metric or ("mae" if "mae" in set(names) else "weighted_f1")
     rows = rows[names == metric]
     if rows.empty:
-        remedy = " (train with --set train.log_test=true)" if selection.split == "test" else ""
         logged = ", ".join(sorted(set(names))) or "nothing"
-        raise ValueError(f"the history has no {metric!r} on the split {selection.split!r}{remedy}; logged there: {logged}")
+        raise ValueError(f"the history has no {metric!r} on the split {selection.split!r}; logged there: {logged}")
     rows = _domains(rows, selection, unseen or set(rows["domain"]) - set(history.loc[history["split"] == "valid", "domain"]))
     value = rows.astype({"value": float}).groupby("epoch")["value"].agg(lambda v: v.mean(skipna=False)).rename(metric)
     value = value[np.isfinite(value)]

@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from msaviz.nn.fusion import ImportanceFusion
+from msaviz.nn.heads import Heads
+from msaviz.types import Task
 
 PRESENT = torch.tensor([[1, 1, 1], [1, 0, 1], [0, 0, 1], [0, 0, 0]], dtype=torch.bool)
 
@@ -70,3 +72,14 @@ def test_permuting_the_batch_permutes_the_fusion():
 def inputs_fixed():
     generator = torch.Generator().manual_seed(5)
     return torch.randn(4, 3, 16, generator=generator), PRESENT, torch.rand(4, 3, generator=generator)
+
+
+def test_a_head_begins_at_the_middle_of_its_scale():
+    """The same weights, labels from 1 to 5 instead of -3 to 3: every prediction lies 3 higher."""
+    z = torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
+    found = {}
+    for low, high in ((-3.0, 3.0), (1.0, 5.0)):
+        torch.manual_seed(0)
+        found[low] = Heads(8, {"y": Task(low=low, high=high), "c": Task("classes", classes=("a", "b"))}).eval()(z)
+    torch.testing.assert_close(found[1.0]["y"], found[-3.0]["y"] + 3)
+    torch.testing.assert_close(found[1.0]["c"], found[-3.0]["c"])
