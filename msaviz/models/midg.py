@@ -119,13 +119,18 @@ class Midg(nn.Module):
 
     def prepare(self, batches: Iterable[Batch]) -> None:
         """Called by the trainer once, with the train split: what is typical, and which modalities carry over between the sources?"""
-        parts = [(b, {m: masked_mean(b.x[m], b.mask[m]) for m in self.modalities}) for b in batches]
-        label, domain = (torch.cat([getattr(b, name) for b, _ in parts]) for name in ("y", "domain"))
+        rows: dict[str, list[Tensor]] = {}
+        for b in batches:  # one number a feature is kept of each utterance, never its steps
+            found = {"y": b.y, "domain": b.domain}
+            found |= {f"mean/{m}": masked_mean(b.x[m], b.mask[m]) for m in self.modalities}
+            found |= {f"there/{m}": b.present(m) for m in self.modalities}
+            for name, value in found.items():
+                rows.setdefault(name, []).append(value)
+        whole = {name: torch.cat(values) for name, values in rows.items()}
+        label, domain = whole["y"], whole["domain"]
         self.typical.copy_(typical_prediction(label, domain, self.spec.task))
         if self.config.screen:
-            means = {m: torch.cat([v[m] for _, v in parts]) for m in self.modalities}
-            there = {m: torch.cat([b.present(m) for b, _ in parts]) for m in self.modalities}
-            value = transfer(means, there, label, domain, self.spec.task)
+            value = transfer({m: (whole[f"mean/{m}"], whole[f"there/{m}"]) for m in self.modalities}, label, domain, self.spec.task)
             worst = {m for m, r in value.items() if r <= 0 and r < max(value.values())}
             self.readable.copy_(torch.tensor([m not in worst for m in self.modalities]))
 
@@ -264,17 +269,17 @@ def typical_prediction(label: Tensor, domain: Int[Tensor, " n"], task: Task) -> 
 
 
 def transfer(
-    means: Mapping[str, Float[Tensor, "n w"]], there: Mapping[str, Bool[Tensor, " n"]], label: Tensor, domain: Tensor, task: Task
+    inputs: Mapping[str, tuple[Float[Tensor, "n w"], Bool[Tensor, " n"]]], label: Tensor, domain: Int[Tensor, " n"], task: Task
 ) -> dict[str, float]:
     """Modality -> how well the rule of one domain predicts another's labels: mean correlation over ordered pairs of domains.
 
-    A ridge regression on the mean over the steps, learnt on one domain alone (`interpret.domain_transfer`). 1 for a modality that fewer
-    than two domains have: nothing speaks against it.
+    A ridge regression learnt on one domain alone (`interpret.domain_transfer`). `inputs`: each modality's mean over the steps, and which
+    rows have it. 1 for a modality that fewer than two domains have: nothing speaks against it.
     """
     known, found = labelled(label, task), {}
     y = F.one_hot(label.clamp(min=0), task.width) if task.kind == "classes" else label[:, None]
-    for m, x in means.items():
-        rows = [there[m] & known & (domain == d) for d in domain.unique()]
+    for m, (x, there) in inputs.items():
+        rows = [there & known & (domain == d) for d in domain.unique()]
         sides = [(x[r].double().cpu().numpy(), y[r].double().cpu().numpy()) for r in rows if r.sum() >= FEWEST]
         pairs = [agreement(learn(*home)(other[0]), other[1]) for home, other in permutations(sides, 2)]
         found[m] = sum(pairs) / len(pairs) if pairs else 1.0
