@@ -145,3 +145,15 @@ def test_replay_trains_the_same_experiment(tiny):
         changes = [value for name, value in zip(rest[::2], rest[1::2], strict=True) if name == "--set"]
         assert command == "train"
         assert cli._experiment(model, given["--data"], int(given["--seed"]), changes) == Run.open(folder).experiment
+
+
+def test_several_data_are_one_source_each_a_domain(tmp_path, capsys):
+    one, two = "synthetic:rows=200,seed=1,domains=1", "synthetic:rows=200,seed=2,domains=1"
+    quick = ("--set", "train.epochs=1", "--set", "model.dim=8", "--quiet")
+    assert run("train", "early_fusion", "--data", one, "--data", two, "--out", tmp_path / "both", *quick) == 0
+    both = Run.open(tmp_path / "both")
+    assert both.experiment.data == f"{one} | {two}"
+    assert len(both.spec.domains) == 2
+    assert run("evaluate", tmp_path / "both", "--protocol", "domains") == 0
+    told = capsys.readouterr().out
+    assert all(name in told for name in both.spec.domains)
