@@ -273,6 +273,8 @@ class Trainer:
 
     def finish(self) -> None:
         """Write the chosen weights and their predictions, drop the checkpoint, say done."""
+        if not self.best_state:
+            raise FloatingPointError("validation gave no finite number in any epoch that may be chosen; lower train.lr or train.clip")
         self.kept.load_state_dict(self.best_state)
         self._write_weights(self.run.path / "weights.safetensors", self.best_state)
         frames = []

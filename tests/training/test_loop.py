@@ -198,3 +198,10 @@ loop.train(Experiment.model_validate(json.loads({e!r})), {str(tmp_path / "run")!
     assert done.returncode == 0, done.stderr[-3000:]
     assert "equal" in done.stdout
     assert Run.open(tmp_path / "run").done
+
+
+def test_a_validation_score_that_is_never_a_number_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(Trainer, "_validate", lambda self: float("nan"))
+    with pytest.raises(FloatingPointError, match="no finite number in any epoch"):
+        train(Experiment(data="synthetic:rows=240", train={"epochs": 2}), tmp_path / "run", progress=False)
+    assert not (tmp_path / "run" / "done").exists()
