@@ -7,7 +7,7 @@ import pandas as pd
 
 from msaviz.app import markup
 from msaviz.app.pages import Page
-from msaviz.app.report import Draft, _document
+from msaviz.app.report import Draft, document
 from msaviz.app.results import shown
 from msaviz.catalog import VIEWS
 from msaviz.files import write_text
@@ -69,5 +69,5 @@ def write_page(found: Comparison) -> list[str]:
     for metric in headline(found.task):
         page = Page(VIEW, draw={"metric": metric}, heading=f"{shown(metric)} in unseen domains")
         draft.page(f"comparison-{metric}", page, lambda page: page.answer(found.frame))
-    write_text(found.path / "comparison.html", _document(draft, "Comparison on unseen domains"))
+    write_text(found.path / "comparison.html", document(draft, "Comparison on unseen domains"))
     return ["comparison.html"]

@@ -90,7 +90,7 @@ def report(
     for number, group in enumerate(groups):
         _inside(draft, group, f"m{number}", split, several=len(groups) > 1)
     _setup(draft, groups, sweeps["clean"])
-    html = _document(draft, _title(groups))
+    html = document(draft, _title(groups))
     size = len(html.encode("utf-8"))
     if size > LIMIT:
         draft.tell(f"the report is large ({size / 1e6:.1f} MB); name fewer runs to make it open faster")
@@ -168,7 +168,7 @@ def _slug(title: str) -> str:
     return "-".join("".join(c if c.isascii() and c.isalnum() else " " for c in title.lower()).split())
 
 
-def _document(draft: Draft, title: str) -> str:
+def document(draft: Draft, title: str) -> str:
     return "\n".join(_lines(draft, title))
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import warnings
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
-from msaviz.files import cache_folder, read_array, write_array
-from msaviz.interpret.representation_map import principal, stratified
+from msaviz.interpret.representation_map import kept, principal, stratified
 from msaviz.interpret.table import Table
 from msaviz.interpret.tidy import gathered
 from msaviz.interpret.trace import Trace
@@ -78,26 +75,16 @@ def rotation(moved: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def aligned(values: np.ndarray, seed: int) -> np.ndarray:
-    """Float32[epoch n 2]: AlignedUMAP, kept under MSAVIZ_CACHE (else ~/.cache/msaviz) by the content of `values` Float[epoch n d]."""
-    values = np.ascontiguousarray(values, dtype=np.float32)
-    key = hashlib.sha256(f"aligned umap 1 {values.shape} {seed}".encode() + values.tobytes()).hexdigest()[:32]
-    path = cache_folder() / "umap" / f"{key}.npy"
-    kept = read_array(path)
-    if kept is not None:
-        return kept
-    size = values.shape[1]
-    same = [{i: i for i in range(size)} for _ in values[1:]]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # umap announces what it lacks, and that a fixed seed makes it use one thread
-        try:
-            from umap import AlignedUMAP
-        except ImportError:
-            raise ValueError("method 'aligned_umap' needs the package umap-learn: pip install umap-learn, or choose 'pca'") from None
+    """Float32[epoch n 2]: AlignedUMAP, kept by the content of `values` Float[epoch n d]."""
 
-        places = AlignedUMAP(n_neighbors=min(15, size - 1), random_state=seed).fit_transform(list(values), relations=same)
-    places = np.stack([np.asarray(place, dtype=np.float32) for place in places])
-    write_array(path, places)
-    return places
+    def fit(values: np.ndarray) -> np.ndarray:
+        from umap import AlignedUMAP
+
+        size = values.shape[1]
+        same = [{i: i for i in range(size)} for _ in values[1:]]
+        return np.stack(AlignedUMAP(n_neighbors=min(15, size - 1), random_state=seed).fit_transform(list(values), relations=same))
+
+    return kept("aligned_umap", values, seed, fit)
 
 
 TABLE = Table(COLUMNS, answer, of="epochs")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -101,24 +102,33 @@ def principal(x: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def neighbours(x: np.ndarray, seed: int) -> np.ndarray:
-    """Float32[n 2]: UMAP (McInnes et al. 2018), kept under MSAVIZ_CACHE (else ~/.cache/msaviz) by the content of `x`."""
-    x = np.ascontiguousarray(x, dtype=np.float32)
-    key = hashlib.sha256(f"umap 1 {x.shape} {seed}".encode() + x.tobytes()).hexdigest()[:32]
-    path = cache_folder() / "umap" / f"{key}.npy"
-    kept = read_array(path)
-    if kept is not None:
-        return kept
-    import warnings
+    """Float32[n 2]: UMAP (McInnes et al. 2018), kept by the content of `x`."""
 
-    try:
+    def fit(x: np.ndarray) -> np.ndarray:
         from umap import UMAP
-    except ImportError:
-        raise ValueError("method 'umap' needs the package umap-learn: pip install umap-learn, or choose 'pca'") from None
 
+        return UMAP(n_neighbors=min(15, len(x) - 1), random_state=seed, init="spectral" if len(x) > 20 else "random").fit_transform(x)
+
+    return kept("umap", x, seed, fit)
+
+
+def kept(method: str, x: np.ndarray, seed: int, fit: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Float32: `fit(x)`, kept under MSAVIZ_CACHE (else ~/.cache/msaviz) by method, seed and the content of `x`.
+
+    Raises ValueError where umap-learn is not installed.
+    """
+    x = np.ascontiguousarray(x, dtype=np.float32)
+    key = hashlib.sha256(f"{method.replace('_', ' ')} 1 {x.shape} {seed}".encode() + x.tobytes()).hexdigest()[:32]
+    path = cache_folder() / "umap" / f"{key}.npy"
+    place = read_array(path)
+    if place is not None:
+        return place
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a fixed seed makes umap announce that it uses one thread
-        place = UMAP(n_neighbors=min(15, len(x) - 1), random_state=seed, init="spectral" if len(x) > 20 else "random").fit_transform(x)
-    place = np.asarray(place, dtype=np.float32)
+        warnings.simplefilter("ignore")  # umap announces what it lacks, and that a fixed seed makes it use one thread
+        try:
+            place = np.asarray(fit(x), dtype=np.float32)
+        except ImportError:
+            raise ValueError(f"method {method!r} needs the package umap-learn: pip install umap-learn, or choose 'pca'") from None
     write_array(path, place)
     return place
 

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from msaviz.interpret.domain_transfer import FEWEST, agreement, learn
 from msaviz.nn.adapter import Adapters
-from msaviz.nn.encoders import Encoded, SequenceEncoder, masked_mean
+from msaviz.nn.encoders import SequenceEncoder, masked_mean
 from msaviz.nn.heads import Heads, example_losses, labelled
-from msaviz.nn.invariance import coral, disagreement, gate_divergence, irm_penalty, mmd, variance_of_risks
+from msaviz.nn.invariance import coral, disagreement, gate_divergence, irm_of_prediction, mmd, variance_of_risks
 from msaviz.nn.invariant import InvariantExperts
 from msaviz.nn.penalties import info_nce, load_balance
 from msaviz.options import Options, searchable
@@ -32,9 +32,8 @@ ROUTER = "mixture"
 
 @dataclass(frozen=True)
 class Views:
-    """What the model makes of a batch on its way: encodings, u_m pooled and the experts' own answers."""
+    """What the losses look at: u_m pooled, the experts' own answers and the gates."""
 
-    encoded: Mapping[str, Encoded]
     adapted: Mapping[str, Float[Tensor, "b d"]]
     answers: Float[Tensor, "b e d"]
     routing: Routing
@@ -152,7 +151,7 @@ class Midg(nn.Module):
         adapted = {m: masked_mean(tokens[m], e.mask) for m, e in encoded.items()}
         u = torch.cat(list(adapted.values()), 1)
         z, answers, routing = self.mixture(u.detach() if self.training and self.stage == 1 else u)
-        views = Views(encoded, adapted, answers, routing)
+        views = Views(adapted, answers, routing)
         losses = self.losses(batch, views, z) if self.training else {}
         return Output(
             predictions=self.predict(batch, z),
@@ -239,7 +238,7 @@ class Midg(nn.Module):
         expert = repeat(torch.arange(experts, device=label.device), "e -> (b e)", b=rows)
         place = repeat(batch.domain, "b -> (b e)", e=experts) + domains * expert
         if self.config.invariance == "irm":
-            return self._irm(guess, label, place, experts * domains)
+            return irm_of_prediction(guess, label, self.spec.task, place, experts * domains)
         each, known = example_losses(guess, label, self.spec.task)
         sums, counts = (torch.zeros(experts * domains, device=each.device).index_add(0, place, v.to(each.dtype)) for v in (each, known))
         risks = rearrange(sums / counts.clamp(min=1), "(e d) -> e d", e=experts)
@@ -250,12 +249,6 @@ class Midg(nn.Module):
         task = self.spec.task
         y = F.one_hot(batch.y.clamp(min=0), task.width).float() if task.kind == "classes" else batch.y[:, None]
         return disagreement(x, y, batch.domain, domains, labelled(batch.y, task) & rows)
-
-    def _irm(self, guess: Tensor, label: Tensor, place: Int[Tensor, " n"], groups: int) -> Float[Tensor, ""]:
-        def losses_at(scale: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-            return example_losses(guess * (scale[:, None] if guess.ndim > 1 else scale), label, self.spec.task)[0]
-
-        return irm_penalty(losses_at, place, groups, labelled(label, self.spec.task))
 
 
 def typical_prediction(label: Tensor, domain: Int[Tensor, " n"], task: Task) -> Float[Tensor, " c"]:

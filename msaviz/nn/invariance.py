@@ -17,6 +17,9 @@ from einops import einsum, rearrange, reduce
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from msaviz.nn.heads import example_losses, labelled
+from msaviz.types import Task
+
 BANDWIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Widths of the kernels of `mmd`, in mean squared distances (a ladder of powers of two, after Long et al. 2015)."""
 
@@ -168,6 +171,18 @@ def irm_penalty(
     seen = rearrange(count > 0, "(k half) -> k half", half=2).all(1)
     penalty = (means.prod(1) * seen).sum() / seen.sum().clamp(min=1)
     return penalty if torch.is_grad_enabled() else penalty.detach()
+
+
+def irm_of_prediction(
+    prediction: Tensor, label: Tensor, task: Task, domain: Int[Tensor, " b"], domains: int, loss: str = "l1"
+) -> Float[Tensor, ""]:
+    """`irm_penalty` of one head: Float[b] numbers or Float[b c] logits times the scale."""
+
+    def losses_at(scale: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+        scaled = prediction * (rearrange(scale, "b -> b 1") if task.kind == "classes" else scale)
+        return example_losses(scaled, label, task, loss)[0]
+
+    return irm_penalty(losses_at, domain, domains, labelled(label, task))
 
 
 class _Reversed(torch.autograd.Function):

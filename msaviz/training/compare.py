@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 
 from msaviz.catalog import MODELS, OBJECTIVES
 from msaviz.data.dataset import Dataset
-from msaviz.data.load import load
+from msaviz.data.load import SEPARATOR, load
 from msaviz.files import write_text
 from msaviz.options import override, validated
 from msaviz.training.domains import PROTOCOL, SUMMARIES, WHOLE
@@ -47,7 +47,6 @@ SELECTIONS = ("validation", "oracle")
 REFERENCE = "erm"
 SCORES = ["run", "model", "objective", "seed", "protocol", "split", "selection", "domain", "unseen", "metric", "value", "floor"]
 """Columns of scores.csv."""
-JOIN = " | "
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ def compare(
     seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     models, objectives, changes = list(dict.fromkeys(models)), list(dict.fromkeys(objectives)), dict(changes or {})
     _check(models, objectives, protocol, seeds, changes, workers, selection, against)
-    source = str(data) if isinstance(data, str | Path) else JOIN.join(map(str, data))
+    source = str(data) if isinstance(data, str | Path) else SEPARATOR.join(map(str, data))
     dataset = load(source)
     known, task, mark = testable_domains(dataset), dataset.spec.task, dataset.fingerprint
     if strange := [d for d in domains if d not in known]:
