@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from msaviz.data.load import load
     from msaviz.interpret.trace import Trace, observe
     from msaviz.options import override, paths
+    from msaviz.search.record import Search
     from msaviz.training.compare import compare
     from msaviz.training.experiment import Experiment
     from msaviz.training.loop import train
@@ -33,6 +34,7 @@ _HOME = {
     "evaluate": "msaviz.training.protocols",
     "compare": "msaviz.training.compare",
     "Run": "msaviz.training.run",
+    "Search": "msaviz.search.record",
     "report": "msaviz.app.report",
     "run_notebook": "msaviz.app.notebook",
 }

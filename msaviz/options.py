@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 
@@ -25,11 +25,35 @@ O = TypeVar("O", bound=Options)
 
 
 def searchable(
-    default: Any, *, low: float | None = None, high: float | None = None, choices: tuple | None = None, log: bool = False, **kw: Any
+    default: Any,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple | None = None,
+    log: bool = False,
+    subset_of: str | None = None,
+    when: Mapping[str, tuple] | None = None,
+    **kw: Any,
 ) -> Any:
-    """A field with a default and the range that a search may draw it from; the range also bounds what is accepted."""
-    space: Any = {"choices": list(choices)} if choices else {"low": low, "high": high, "log": log}
-    return Field(default, json_schema_extra={"search": space}, **kw)
+    """A field with a default and the range that a search may draw it from.
+
+    `subset_of`: the field holds some of the data's "modalities", or of their ordered "pairs" ("text>audio"); see `Some`. `when`: other
+    fields beside it and their values without which it says nothing (`k` of a router that is not top-k); see `settled`.
+    """
+    space: Any = (
+        {"subset_of": subset_of} if subset_of else {"choices": list(choices)} if choices else {"low": low, "high": high, "log": log}
+    )
+    return Field(default, json_schema_extra={"search": space, "when": {k: list(v) for k, v in (when or {}).items()}}, **kw)
+
+
+def _read_some(value: Any) -> Any:
+    if isinstance(value, str) and value != "all":
+        return () if value == "none" else tuple(value.split("+"))
+    return value
+
+
+Some = Annotated[tuple[str, ...] | Literal["all"], BeforeValidator(_read_some)]
+"""The type of a field that names some of the data's parts: "all", "none", "text+audio" or a list."""
 
 
 def named(catalog: Catalog) -> Any:
@@ -81,6 +105,18 @@ def search_space(options: Options) -> dict[str, dict[str, Any]]:
                 yield path, extra["search"]  # type: ignore[misc]
 
     return dict(walk(options, ""))
+
+
+def settled(options: O) -> O:
+    """The same options with those at their default that say nothing beside the others: equal for all that build the same thing."""
+    changes: dict[str, Any] = {}
+    for name, info in type(options).model_fields.items():
+        value, extra = getattr(options, name), info.json_schema_extra
+        if isinstance(value, Options):
+            changes[name] = settled(value)
+        elif isinstance(extra, dict) and any(getattr(options, other) not in values for other, values in extra.get("when", {}).items()):  # type: ignore[union-attr, operator]
+            changes[name] = info.default
+    return options.model_copy(update=changes)
 
 
 def override(options: O, changes: Mapping[str, Any]) -> O:

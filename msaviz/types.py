@@ -6,13 +6,24 @@ Every noun here is a frozen value. Nothing here computes more than a check or a 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+
+def subsets(modalities: Sequence[str]) -> list[tuple[str, ...]]:
+    """All 2^M - 1 sets of modalities, small ones first; the full set is last."""
+    return [s for size in range(1, len(modalities) + 1) for s in combinations(modalities, size)]
+
+
+GRADE = "_grade"
+"""What the name of a derived head ends in: the whole-number grade of a real label."""
 
 JOINT = "joint"
 """The `modality` of a router or a representation that belongs to no single modality."""
@@ -70,6 +81,26 @@ class Spec:
     @property
     def task(self) -> Task:
         return self.tasks[self.target]
+
+
+def graded(task: Task) -> Task:
+    """The class task of a real label's whole numbers: "-3" to "3"."""
+    return Task("classes", classes=tuple(f"{grade}" for grade in range(math.ceil(task.low), math.floor(task.high) + 1)))
+
+
+def heads_of(spec: Spec) -> dict[str, Task]:
+    """All that a multi-task model may predict: the data's tasks, and the grade of a real main label ("sentiment_grade")."""
+    derived = {f"{spec.target}{GRADE}": graded(spec.task)} if spec.task.kind == "regression" else {}
+    return {**spec.tasks, **{name: task for name, task in derived.items() if name not in spec.tasks}}
+
+
+def label_of(labels: Mapping[str, Tensor], head: str, spec: Spec) -> Tensor:
+    """The labels of a head of `heads_of(spec)`: Float[n] or Int[n] (-1 = none); a grade is the label clipped and rounded."""
+    if head in labels:
+        return labels[head]
+    task, y = spec.task, labels[spec.target]
+    grade = y.clamp(math.ceil(task.low), math.floor(task.high)).round() - math.ceil(task.low)
+    return torch.where(torch.isnan(y), -1, grade).long()
 
 
 @dataclass(frozen=True)
@@ -193,7 +224,9 @@ class Output:
     averaged over the valid steps, zero where the modality is absent. `importance`: Float[b k] over the names in
     `contributors` (rows sum to 1; exactly 0 for what is absent). `losses` are unweighted scalars; `weights` are the
     factors that the model's options give them; before the share `starts[name]` of the training is done a loss does not
-    count. `masks` by modality: which of the modality's d coordinates each expert reads (the same for every utterance).
+    count. `uncertainty[task]`: log sigma^2 of a head, by which the objective weighs its loss (`L / 2 sigma^2 + log sigma`; one that
+    is not named counts once). `masks` by modality: which of the modality's d coordinates each expert reads (the same for every
+    utterance).
     """
 
     predictions: Mapping[str, Tensor]
@@ -203,6 +236,7 @@ class Output:
     shared: Mapping[str, Float[Tensor, "b d"]] = field(default_factory=dict)
     importance: Float[Tensor, "b k"] | None = None
     contributors: tuple[str, ...] = ()
+    uncertainty: Mapping[str, Float[Tensor, ""]] = field(default_factory=dict)
     completeness: Mapping[str, Float[Tensor, " b"]] = field(default_factory=dict)
     losses: Mapping[str, Float[Tensor, ""]] = field(default_factory=dict)
     weights: Mapping[str, float] = field(default_factory=dict)
@@ -231,6 +265,7 @@ class Output:
             private=each(self.private),
             shared=each(self.shared),
             importance=None if self.importance is None else function(self.importance),
+            uncertainty=each(self.uncertainty),
             completeness=each(self.completeness),
             losses=each(self.losses),
             masks=each(self.masks),

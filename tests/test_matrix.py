@@ -4,9 +4,11 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
+from planted_evolution import answers
 
 from msaviz import Dataset, Experiment, evaluate, override, train
 from msaviz.catalog import MODELS, TABLES, VIEWS
+from msaviz.data.missing import Subset
 
 
 def arrays(task: str) -> Dataset:
@@ -57,8 +59,13 @@ def test_tables_and_views(run):
     sweep = evaluate(run, "missing", rates=(0.0, 0.5), progress=False)
     subsets = evaluate(run, "subsets", progress=False)
     subjects = {"trace": trace, "sweep": sweep, "history": run.history(), "epochs": {1: trace, 2: trace}, "comparison": comparison(run)}
-    frames = {}
+    modalities = run.spec.modalities
+    alone = {m: run.observe("test", missingness=Subset(keep=(m,)), limit=20) for m in modalities}
+    subjects["subsets"] = {**alone, "+".join(modalities): trace}
+    frames = {name: frame for name, frame in answers().items() if TABLES[name].of == "evolution"}  # the same for every run
     for name, table in TABLES.items():
+        if name in frames:
+            continue
         subject = subsets if name == "subset_scores" else subjects[table.of]
         frames[name] = table(subject)
         assert tuple(frames[name].columns) == table.columns, name
@@ -84,6 +91,7 @@ def test_protocols_have_every_metric_beside_its_floor(run):
         "rate",
         "subset",
         "domain",
+        "task",
         "metric",
         "value",
         "floor",

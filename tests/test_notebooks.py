@@ -15,7 +15,7 @@ from tiny_runs import DATA, trained
 from msaviz.app import notebook as module
 from msaviz.app.notebook import NotebookError, checked, find, notebooks, open_or_train, parameters_of, run_notebook
 
-NAMES = ("01_quickstart", "02_data", "03_routing", "04_private_shared", "05_missing", "06_domains")
+NAMES = ("01_quickstart", "02_data", "03_routing", "04_private_shared", "05_missing", "06_domains", "07_evolution")
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
 
@@ -126,6 +126,15 @@ def test_domains(tmp_path):
         assert scores["mean"] == scores["worst"] == scores["meal"]  # the only unseen domain
     assert all(0 < scores["mean"] < 3 for scores in found["value"].values())
     assert len(figures) == 12
+
+
+def test_evolution(tmp_path):
+    small = {"DATA": DATA, "TRIALS": 2, "POPULATION": 2, "EPOCHS": 1, "SEEDS": 1}
+    found, figures = executed("07_evolution", tmp_path, **small)
+    assert set(found["mae"]) == set(found["floor"]) == set(found["best"]) == {"nsga2", "random", "default"}
+    assert all(0 < value < 4 for value in (*found["mae"].values(), *found["best"].values()))
+    assert found["trials"] >= 6  # copies come on top
+    assert len(figures) == 9
 
 
 def test_a_small_run_is_trained_once_and_kept():

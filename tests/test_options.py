@@ -3,7 +3,7 @@
 import pytest
 
 from msaviz.catalog import MODELS
-from msaviz.options import override, paths, read_value, search_space
+from msaviz.options import override, paths, read_value, search_space, settled, validated
 from msaviz.training.experiment import Experiment
 
 
@@ -54,3 +54,11 @@ def test_search_space_points_at_real_paths():
 )
 def test_values_from_a_shell(text, value):
     assert read_value(text) == value
+
+
+def test_options_that_say_nothing_beside_the_others_settle_at_their_default():
+    sparse = validated(Experiment, {"model": {"name": "haemsa", "router": "top_k", "k": 3, "fusion_k": 4}})
+    assert settled(sparse).model.k == 3
+    assert settled(sparse).model.fusion_k == 2
+    assert settled(override(sparse, {"model.router": "soft"})) == settled(override(sparse, {"model.router": "soft", "model.k": 1}))
+    assert settled(Experiment()) == Experiment()

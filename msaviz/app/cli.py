@@ -18,7 +18,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from msaviz.app import cli_compare
+from msaviz.app import cli_compare, cli_search
 from msaviz.app.cli_compare import pairs
 
 app = typer.Typer(
@@ -166,6 +166,7 @@ def evaluate(
         Selection, typer.Option(help="Which checkpoint. `published` and `oracle` read the test split: never argue from them.")
     ] = Selection.validation,
     seed: Annotated[int, typer.Option(help="Seed of the evaluation's masks.")] = 0,
+    task: Annotated[str, typer.Option(metavar="NAME", help="Which head, e.g. emotion. (default: the main task)")] = "",
     out: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Where the tidy table goes.")] = None,
 ) -> None:
     """Measure a run beside the constant-predictor floor."""
@@ -176,7 +177,7 @@ def evaluate(
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the same words are in attrs, and printed below the table
-        frame = evaluate_(Run.open(run), protocol, split=split, selection=selection.value, seed=seed)
+        frame = evaluate_(Run.open(run), protocol, split=split, selection=selection.value, seed=seed, task=task)
     if out is not None:
         write_text(out, frame.to_csv(index=False))
     typer.echo(summary(frame).to_string(float_format="{:.3f}".format))
@@ -187,6 +188,7 @@ def evaluate(
 
 
 app.command()(cli_compare.compare)
+app.command()(cli_search.search)
 
 
 @app.command()
@@ -251,7 +253,8 @@ def _fail(message: str, code: int = 2) -> NoReturn:
 
 def _stopped(arguments: list[str]) -> NoReturn:
     again = [*arguments, *(["--resume"] if arguments[:1] == ["train"] and "--resume" not in arguments else [])]
-    hint = f" What was done is kept; go on with: msaviz {shlex.join(again)}" if arguments[:1] in (["train"], ["compare"]) else ""
+    goes_on = arguments[:1] in (["train"], ["compare"], ["search"])
+    hint = f" What was done is kept; go on with: msaviz {shlex.join(again)}" if goes_on else ""
     _fail(f"stopped.{hint}", STOPPED)
 
 

@@ -15,10 +15,11 @@ import pandas as pd
 
 from msaviz.app.results import measured
 from msaviz.catalog import TABLES, VIEWS
-from msaviz.data.missing import RandomFrames
+from msaviz.data.missing import RandomFrames, Subset
 from msaviz.interpret.table import Table
 from msaviz.interpret.trace import Trace
 from msaviz.training.run import Run
+from msaviz.types import subsets
 from msaviz.viz.view import View
 
 RATES = (0.0, 0.2, 0.4, 0.6, 0.8)
@@ -110,6 +111,7 @@ CHAPTERS = (
             Page("expert_usage", ask={"by": "label"}, heading="Expert usage by label"),
             Page("expert_time"),
             Page("router_health"),
+            Page("gate_by_subset"),
         ),
     ),
     Chapter(
@@ -142,19 +144,24 @@ CHAPTERS = (
         "Are shared and private representations what their names say?",
         (Page("space_overlap"), Page("principal_angles"), Page("leakage"), Page("representation_map")),
     ),
+    Chapter(
+        "Evolution",
+        "Did the search find more than luck, and which genes decide?",
+        (Page("search_progress"), Page("pareto_front"), Page("gene_importance"), Page("gene_frequency"), Page("lineage")),
+    ),
 )
 REST = "More", "What else do the installed views show?"
 
 
 def chapters(of: str) -> Iterator[Chapter]:
-    """The chapters whose tables are asked of "trace", "sweep", "history" or "comparison", in order; empty ones are left out.
+    """The chapters whose tables are asked of "trace", "sweep", "history", "comparison" or "evolution", in order; empty ones are left out.
 
-    A table of "epochs" stands among those of the trace: it is asked of the same run's traces, epoch by epoch.
+    A table of "epochs" or "subsets" stands among those of the trace: it is asked of the same run's traces, by epoch or set of modalities.
     """
     planned = {page.name for chapter in CHAPTERS for page in chapter.pages}
     rest = Chapter(*REST, tuple(Page(name) for name in VIEWS if name not in planned))
     for chapter in (*CHAPTERS, rest):
-        pages = tuple(page for page in chapter.pages if page.table.of == of or (of == "trace" and page.table.of == "epochs"))
+        pages = tuple(page for page in chapter.pages if page.table.of == of or (of == "trace" and page.table.of in ("epochs", "subsets")))
         if pages:
             yield Chapter(chapter.title, chapter.question, pages)
 
@@ -182,11 +189,18 @@ class Subject:
         """Epoch -> what the model did then, for the epochs whose weights were kept."""
         return {epoch: self.run.observe(self.split, limit=self.limit, epoch=epoch) for epoch in self.run.epochs}
 
+    @cached_property
+    def subsets(self) -> dict[str, Trace]:
+        """ "text+audio" -> what the model does with these modalities alone; all of them last."""
+        *parts, full = subsets(self.run.spec.modalities)
+        alone = {"+".join(s): self.run.observe(self.split, missingness=Subset(keep=s), limit=self.limit) for s in parts}
+        return {**alone, "+".join(full): self.trace}
+
     def answer(self, page: Page) -> pd.DataFrame:
         """The page's table about this run; of its epochs nothing where fewer than two were kept."""
         if page.table.of == "epochs" and len(self.run.epochs) < 2:
             return pd.DataFrame(columns=list(page.table.columns))
-        subjects = {"history": self.run.history, "epochs": lambda: self.epochs}
+        subjects = {"history": self.run.history, "epochs": lambda: self.epochs, "subsets": lambda: self.subsets}
         return page.answer(subjects.get(page.table.of, lambda: self.traces if page.swept else self.trace)())
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from msaviz.data import emotions
 from msaviz.data import text as words
 from msaviz.data.assemble import Part, video
 from msaviz.data.dataset import TOKEN_SEPARATOR
@@ -34,7 +35,7 @@ class Columns:
         return ValueError(f"{self.path}, split {self.split}, key {key!r}: {problem}")
 
     def _any_label(self) -> Any:
-        for key in ("regression_labels", "classification_labels"):
+        for key in ("regression_labels", "classification_labels", *emotions.KEYS):
             if key in self.columns:
                 return self.columns[key]
         raise self.fail("regression_labels", f"neither it nor 'classification_labels' is there; got {sorted(self.columns)}")
@@ -75,8 +76,9 @@ class Columns:
         return self._strings(key)
 
     def _labels(self) -> dict[str, np.ndarray]:
-        """Task -> numbers; classes stay codes (float) here, named in `_finish`."""
-        found = {}
+        """Task -> numbers; classes stay codes (float), names or a table of emotions here, and become classes in `_finish`."""
+        mixed = self._emotions()
+        found = {"sentiment": mixed.pop("sentiment")} if "sentiment" in mixed else {}
         wanted = {"sentiment": "regression_labels"} | {f"sentiment_{m}": f"regression_labels_{k}" for k, m in UNIMODAL.items()}
         for task, key in wanted.items():
             if key in self.columns:
@@ -85,6 +87,7 @@ class Columns:
                     raise self.fail(key, f"expected one number a row, [{self.rows}]; got {list(value.shape)} of {value.dtype}")
                 found[task] = value.reshape(self.rows).astype(np.float32)
                 del self.columns[key]
+        found |= mixed
         if "classification_labels" in self.columns:
             code = self._column("classification_labels").reshape(self.rows, -1)
             if code.shape[1] != 1:
@@ -93,6 +96,38 @@ class Columns:
             found["category"] = np.array([f"{c:g}" if code.dtype.kind in "iufb" else str(c) for c in code[:, 0]], dtype=object)
             if names:
                 found["category"] = np.array([n.lower() for n in names], dtype=object)
+        return found
+
+    def _emotions(self) -> dict[str, np.ndarray]:
+        """What `emotions.read` finds in a column of its own and in usual labels of several columns; what cannot be read is told."""
+        found: dict[str, np.ndarray] = {}
+        labels = np.asarray(self.columns.get("regression_labels", ()))
+        if labels.size > self.rows:
+            found |= self._read_emotions("regression_labels")
+        key = next((k for k in emotions.KEYS if k in self.columns), None)
+        if key is not None:
+            try:
+                found |= self._read_emotions(key)
+            except ValueError as error:
+                if any(task.startswith(emotions.TASK) for task in self.config.tasks):
+                    raise
+                self.traps.append(f"No emotions were read: {error}.")
+        if emotions.TASK in found and emotions.ROW_NAMES in self.columns:
+            found[emotions.TASK] = np.array([n.strip().lower() for n in self._strings(emotions.ROW_NAMES) or ()], dtype=object)
+        return found
+
+    def _read_emotions(self, key: str) -> dict[str, np.ndarray]:
+        """The tasks in this column, taken out of `columns`; none, where usual labels have columns of no known meaning."""
+        try:
+            found = emotions.read(self.columns[key], self.rows)
+        except ValueError as error:
+            raise self.fail(key, str(error)) from None
+        pairs = sum(size != 1 for size in np.shape(self.columns[key])[1:]) > 1
+        if key == "regression_labels" and not ("sentiment" in found or pairs or emotions.one_hot(found[emotions.TASK])):
+            return {}
+        if "sentiment" in found:
+            self.traps.append(f"{key}: its 7 columns are read as sentiment, {', '.join(emotions.MOSEI)} (the SDK's All Labels).")
+        del self.columns[key]
         return found
 
     def _sequences(self, texts: list[str] | None, tokens: list[str] | None) -> tuple[dict[str, Ragged], list[str] | None]:

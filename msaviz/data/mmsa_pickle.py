@@ -9,6 +9,8 @@ Layout: {"train" | "valid" | "test": {key: column of n rows}}, with any of the k
   A modality whose steps are all zero in a row is missing in that row.
 * `regression_labels` -> task "sentiment"; `regression_labels_T/_A/_V` -> "sentiment_text/_audio/_vision";
   `classification_labels` with `annotations` -> task "category", left out when it merely restates the sign of the sentiment.
+* `emotion_labels` (or `emotions`), or several columns in `regression_labels` (MOSEI's All Labels, MulT's IEMOCAP) -> "emotion" or
+  "emotion_happy", ..., named by `emotion_names` or `emotion_annotations` where there are such (see `emotions`).
 * `raw_text`, `tokens` (separated by spaces), `id`. Further keys are named in `Dataset.traps`.
 
 The file is read by `msaviz.data.unpickle`: numpy and plain containers only. Labels that all lie in [-1, 1] are on the scale of CH-SIMS.
@@ -22,7 +24,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from msaviz.data import unpickle
+from msaviz.data import emotions, unpickle
 from msaviz.data.arrays import ALIASES
 from msaviz.data.assemble import Part, assemble
 from msaviz.data.dataset import SPLITS, Dataset
@@ -33,6 +35,15 @@ from msaviz.types import Task
 
 KEYS = {"visual": "vision", "video": "vision", "acoustic": "audio", "labels": "regression_labels", "ids": "id"}
 BERT, BERT_CHINESE = 30_522, 21_128
+LEAKS: Mapping[tuple[int, ...], str] = {
+    (1284, 229, 686): "and reveal labels of the standard test split; use the bc-LSTM split or leave vision out.",
+    (
+        1207,
+        240,
+        752,
+    ): "and reveal labels of train and valid, but not of test: what validation chooses by vision fails there; leave vision out.",
+}
+"""Sizes of MOSI's splits -> what those vectors give away there (bc-LSTM: a ridge on vision has Corr .65 on valid and .08 on test)."""
 STATIC = 300
 """Word vectors of this width are GloVe's: static, so that masking them is missingness."""
 
@@ -47,6 +58,8 @@ class Config(Options):
     """Only these, e.g. text+audio (empty: all)."""
     tasks: Names = ()
     """Only these, the first one main (empty: all that say something of their own)."""
+    emotions: Names = ()
+    """Names of the columns or classes of the emotion labels, in their order (empty: those that the file gives, else the usual ones)."""
     domain: str = ""
     """Key of the column that names each row's domain; "video" takes it from the id (empty: one domain)."""
     low: float | None = None
@@ -75,7 +88,9 @@ class MmsaPickle:
         if not isinstance(path, (str, Path)):
             raise ValueError("mmsa_pickle reads a file: give the path of a .pkl")
         config, path = options or Config(), Path(path)
-        splits = _splits(path, unpickle.load(path))
+        content = unpickle.load(path)
+        splits = _splits(path, content)
+        config = config.model_copy(update={"emotions": config.emotions or _emotion_names([content, *splits.values()])})
         parts = {}
         for name in list(splits):
             parts[name] = Columns(path, name, splits.pop(name), config).part()  # popped: its padded arrays go before the next one's
@@ -90,6 +105,12 @@ def _splits(path: Path, content: Any) -> dict[str, dict[str, Any]]:
     if missing or not all(isinstance(found[s], Mapping) for s in SPLITS if s in found):
         raise ValueError(f"{path}: expected the splits {list(SPLITS)}, each a dict of columns; got {sorted(found)}")
     return {s: {KEYS.get(str(k), str(k)): v for k, v in found[s].items()} for s in SPLITS if s in found}
+
+
+def _emotion_names(places: list[dict[str, Any]]) -> tuple[str, ...]:
+    """What the file calls the columns or classes of its emotion labels, taken out of wherever it says so; () where it does not."""
+    found = [place.pop(key) for place in places for key in emotions.NAMED if key in place]
+    return tuple(str(name) for name in np.ravel(found[0])) if found else ()
 
 
 def _finish(path: Path, parts: dict[str, Part], config: Config) -> Dataset:
@@ -108,11 +129,9 @@ def _finish(path: Path, parts: dict[str, Part], config: Config) -> Dataset:
         )
     sizes = tuple(len(parts[s]) for s in SPLITS if s in parts)
     vision = parts["train"].sequences.get("vision")
-    if sizes == (1284, 229, 686) and vision is not None and vision.values.shape[1] == 100:
-        traps.append(
-            "Leak: the 100-wide vision vectors of MOSI come from a network supervised on the bc-LSTM training videos and reveal "
-            "labels of the standard test split; use the bc-LSTM split or leave vision out."
-        )
+    leak = LEAKS.get(sizes)
+    if leak and vision is not None and vision.values.shape[1] == 100:
+        traps.append(f"Leak: the 100-wide vision vectors of MOSI come from a network supervised on the bc-LSTM training videos {leak}")
     chinese = "sentiment" in tasks and (tasks["sentiment"].low, tasks["sentiment"].high) == (-1, 1)
     vocabulary = config.vocabulary or (BERT_CHINESE if chinese and config.text != "wordpieces" else BERT)
     return assemble(
@@ -142,11 +161,27 @@ def _tasks(path: Path, parts: dict[str, Part], config: Config) -> tuple[dict[str
             tasks[name], redundant = _categories(parts)
             if redundant and "category" not in config.tasks:
                 del tasks[name]
+        elif name == emotions.TASK:
+            found, said = _emotions(path, parts, config)
+            tasks |= found
+            traps.append(said)
         else:
             tasks[name] = Task(low=low, high=high)
     if strange := [t for t in config.tasks if t not in tasks]:
         raise ValueError(f"{path}, option tasks: there is no {', '.join(strange)}; these exist: {', '.join(tasks)}")
     return {name: tasks[name] for name in config.tasks or tasks}, traps
+
+
+def _emotions(path: Path, parts: dict[str, Part], config: Config) -> tuple[dict[str, Task], str]:
+    """The class tasks (labels become numbers in place), and how they were read."""
+    having = [p for p in parts.values() if emotions.TASK in p.labels]
+    try:
+        tasks, labels, said = emotions.as_tasks([p.labels.pop(emotions.TASK) for p in having], config.emotions)
+    except ValueError as error:
+        raise ValueError(f"{path}, emotion labels: {error}") from None
+    for part, own in zip(having, labels, strict=True):
+        part.labels |= own
+    return tasks, said
 
 
 def _categories(parts: dict[str, Part]) -> tuple[Task, bool]:

@@ -21,7 +21,8 @@ from msaviz.nn.encoders import Encoded, SequenceEncoder, masked_mean, window_mea
 from msaviz.nn.fusion import ImportanceFusion
 from msaviz.nn.heads import Heads, example_losses
 from msaviz.nn.moe import Mixture, Pool
-from msaviz.nn.penalties import cmd, hsic, load_balance, orthogonality_cosine, orthogonality_misa
+from msaviz.nn.penalties import cmd, hsic, load_balance, mean_where, orthogonality_cosine, orthogonality_misa
+from msaviz.nn.routers import SPARSE
 from msaviz.options import Options, searchable
 from msaviz.types import Batch, Output, Routing, Spec
 
@@ -56,7 +57,7 @@ class Derl(nn.Module):
         """Experts in each pool; 1 = ablation "one expert instead of a pool"."""
         hidden: int = searchable(128, choices=(64, 128, 256, 512), ge=8)
         router: Literal["soft", "top_k", "noisy_top_k", "dense"] = searchable("soft", choices=("soft", "top_k", "noisy_top_k"))
-        k: int = searchable(2, low=1, high=4, ge=1)
+        k: int = searchable(2, low=1, high=4, when={"router": SPARSE}, ge=1)
         dropout: float = searchable(0.1, low=0.0, high=0.5, ge=0, lt=1)
         split: bool = True
         """False = ablation "no private/shared split": one pool per modality, no orthogonality, no similarity."""
@@ -188,14 +189,14 @@ class Derl(nn.Module):
             here, there, seen = spaces[m], target[m], batch.present(m)
             if c.token_reconstruction:
                 error = (self.to_token[m](here.private + here.shared) - there.encoded.tokens).square().mean(-1)
-                found.setdefault("token", []).append(_mean_where(error, here.encoded.mask & there.encoded.mask))
+                found.setdefault("token", []).append(mean_where(error, here.encoded.mask & there.encoded.mask))
             if c.feature_reconstruction:
                 found.setdefault("feature", []).append(self.feature_error(batch, m, here, there))
             if c.representation_reconstruction:
                 angles = [1 - F.cosine_similarity(here.private_mean, there.private_mean, dim=-1)]
                 if self.shared is not None:
                     angles.append(1 - F.cosine_similarity(here.shared_mean, there.shared_mean, dim=-1))
-                found.setdefault("representation", []).append(_mean_where(torch.stack(angles).mean(0), seen))
+                found.setdefault("representation", []).append(mean_where(torch.stack(angles).mean(0), seen))
             if c.cross_reconstruction and self.shared is not None and len(self.modalities) > 1:
                 found.setdefault("cross", []).append(self.cross_error(batch, complete, m, spaces, there))
         return {f"reconstruction/{level}": torch.stack(errors).mean() for level, errors in found.items()}
@@ -206,7 +207,7 @@ class Derl(nn.Module):
         guess = self.to_feature[m](torch.cat(parts, -1)[:, here.encoded.summary :])
         lost, _ = window_mean(rearrange(batch.dropped[m].float(), "b t -> b t 1"), batch.mask[m], here.encoded.stride, self.config.frames)
         where = rearrange(lost > 0, "b n 1 -> b n") & here.encoded.frame_mask
-        return _mean_where(F.smooth_l1_loss(guess, there.encoded.frames, reduction="none").mean(-1), where)
+        return mean_where(F.smooth_l1_loss(guess, there.encoded.frames, reduction="none").mean(-1), where)
 
     def cross_error(self, batch: Batch, complete: Batch, m: str, spaces: Mapping[str, Spaces], there: Spaces) -> Tensor:
         """D_m(p_m + mean over the other present n of s_n) -> the mean complete token of m; works for an absent m too."""
@@ -216,7 +217,7 @@ class Derl(nn.Module):
         mean = (stacked * rearrange(weight, "b n -> b n 1")).sum(1) / weight.sum(1, keepdim=True).clamp(min=1)
         guess = self.to_token[m](spaces[m].private_mean + mean)
         error = (guess - masked_mean(there.encoded.tokens, there.encoded.mask)).square().mean(-1)
-        return _mean_where(error, complete.present(m) & (weight.sum(1) > 0))
+        return mean_where(error, complete.present(m) & (weight.sum(1) > 0))
 
     def auxiliary_loss(self, batch: Batch, features: Float[Tensor, "b k d"], present: Bool[Tensor, "b k"]) -> Tensor:
         """Mean task error of one head per expert, over the rows where it has input and the label exists."""
@@ -224,13 +225,8 @@ class Derl(nn.Module):
         errors = []
         for i, head in enumerate(self.auxiliary):
             error, known = example_losses(head(features[:, i])[self.spec.target], batch.y, self.spec.task)
-            errors.append(_mean_where(error, known & present[:, i]))
+            errors.append(mean_where(error, known & present[:, i]))
         return torch.stack(errors).mean()
-
-
-def _mean_where(error: Tensor, where: Tensor) -> Tensor:
-    """Mean of `error` over `where`; 0 with a gradient path where nothing is selected."""
-    return torch.where(where, error, 0).sum() / where.sum().clamp(min=1)
 
 
 MODEL = Derl

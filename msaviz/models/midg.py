@@ -24,6 +24,7 @@ from msaviz.nn.heads import Heads, example_losses, labelled
 from msaviz.nn.invariance import coral, disagreement, gate_divergence, irm_of_prediction, mmd, variance_of_risks
 from msaviz.nn.invariant import InvariantExperts
 from msaviz.nn.penalties import info_nce, load_balance
+from msaviz.nn.routers import SPARSE
 from msaviz.options import Options, searchable
 from msaviz.types import Batch, Output, Routing, Spec, Task
 
@@ -53,15 +54,15 @@ class Midg(nn.Module):
         """Treat as missing a modality whose rule, learnt in one source domain, says nothing in the other sources (False = ablation)."""
         adapter: Literal["cross", "own", "none"] = searchable("cross", choices=("cross", "own", "none"))
         """"own": ablation, no other modality is read; "none": ablation, no adapter."""
-        adapter_layers: int = searchable(1, low=1, high=3, ge=1)
-        bottleneck: int = searchable(16, choices=(8, 16, 32, 64), ge=2)
+        adapter_layers: int = searchable(1, low=1, high=3, when={"adapter": ("cross", "own")}, ge=1)
+        bottleneck: int = searchable(16, choices=(8, 16, 32, 64), when={"adapter": ("cross", "own")}, ge=2)
         stage_one: float = searchable(0.0, low=0.0, high=0.5, ge=0, lt=1)
         """Share of the epochs in which only encoders and adapters learn, each modality with a head of its own; then the adapters freeze."""
         experts: int = searchable(4, low=1, high=8, ge=1)
         """1 = ablation "one MLP for the mixture"."""
         hidden: int = searchable(64, choices=(32, 64, 128, 256), ge=8)
         router: Literal["soft", "top_k", "noisy_top_k", "dense"] = searchable("noisy_top_k", choices=("soft", "top_k", "noisy_top_k"))
-        k: int = searchable(2, low=1, high=4, ge=1)
+        k: int = searchable(2, low=1, high=4, when={"router": SPARSE}, ge=1)
         masks: bool = True
         """False = ablation: every expert reads the whole joint vector."""
         threshold: float = searchable(0.5, low=0.3, high=0.7, gt=0, lt=1)

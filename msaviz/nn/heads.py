@@ -32,11 +32,12 @@ class Heads(nn.Module):
         )
 
     def forward(self, z: Float[Tensor, "b d"]) -> dict[str, Tensor]:
-        found = {name: head(z) for name, head in self.heads.items()}
-        for name, task in self.tasks.items():
-            if task.kind == "regression":
-                found[name] = rearrange(found[name], "b 1 -> b") + task.middle
-        return found
+        return {name: self.one(name, z) for name in self.tasks}
+
+    def one(self, name: str, z: Float[Tensor, "b d"]) -> Tensor:
+        """What one head predicts: Float[b] or Float[b c]."""
+        found, task = self.heads[name](z), self.tasks[name]
+        return found if task.kind == "classes" else rearrange(found, "b 1 -> b") + task.middle
 
 
 def labelled(label: Tensor, task: Task) -> Bool[Tensor, " b"]:
@@ -52,3 +53,10 @@ def example_losses(prediction: Tensor, label: Tensor, task: Task, loss: str = "l
     else:
         each = LOSSES[loss](prediction, torch.where(known, label, prediction.detach()), reduction="none")
     return torch.where(known, each, 0), known
+
+
+def weighed(loss: Float[Tensor, " b"], known: Bool[Tensor, " b"], uncertainty: Float[Tensor, ""] | None) -> Float[Tensor, " b"]:
+    """`loss / 2 sigma^2 + log sigma` for uncertainty = log sigma^2 (Kendall et al. 2018), 0 where there is no label; None: the loss."""
+    if uncertainty is None:
+        return loss
+    return torch.where(known, loss * torch.exp(-uncertainty) / 2 + uncertainty / 2, 0)

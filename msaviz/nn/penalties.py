@@ -1,22 +1,32 @@
 """What is asked of representations and routers beside the task, as numbers to be made small?
 
 Every function takes rows (utterances or tokens), an optional `present` that says which rows count, and returns a scalar;
-with fewer than two such rows it returns a finite 0 that still belongs to the graph.
+with fewer than two such rows it returns a finite 0 that still belongs to the graph. Where several processes share a batch
+(`msaviz.nn.parallel`) the rows are those of the whole batch.
 """
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from einops import rearrange
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
+
+from msaviz.nn.parallel import gathered, summed
 
 Rows = Float[Tensor, "n d"]
 Present = Bool[Tensor, " n"] | None
 
 
 def _pick(present: Present, *values: Tensor) -> tuple[Tensor, ...]:
-    return values if present is None else tuple(value[present] for value in values)
+    """The rows that count, of every process."""
+    return gathered(*_own(present, *values))
+
+
+def _own(present: Bool[Tensor, "*n"] | None, *values: Tensor) -> tuple[Tensor, ...]:
+    """The rows that count, of this process."""
+    return values if present is None else tuple(value[present.flatten()] for value in values)
 
 
 def _nothing(*values: Tensor) -> Float[Tensor, ""]:
@@ -102,29 +112,41 @@ def load_balance(
     For gates that choose everything the shares are the detached mean gates.
     """
     gates, logits = gates.flatten(0, -2), gates.flatten(0, -2) if logits is None else logits.flatten(0, -2).softmax(-1)
-    gates, probability = _pick(None if present is None else present.flatten(), gates, logits)
-    if len(gates) < 2:
-        return _nothing(gates, probability)
-    picked = gates > 0
-    share = (gates if bool(picked.all()) else picked.to(gates.dtype)).detach().mean(0)
-    return gates.shape[-1] * (share / share.sum() * probability.mean(0)).sum()
+    gates, probability = _own(present, gates, logits)
+    mean, choices, probability, rows = _sums(gates.detach(), gates > 0, probability)
+    # gates that choose everything have as many choices as rows times experts
+    share = torch.where(choices.sum() == rows * len(mean), mean, choices)
+    balance = len(mean) * (share / share.sum().clamp(min=1e-12) * probability / rows.clamp(min=1)).sum()
+    return torch.where(rows > 1, balance, 0 * balance)
 
 
 def z_loss(logits: Float[Tensor, "*n e"], present: Bool[Tensor, "*n"] | None = None) -> Float[Tensor, ""]:
     """mean(logsumexp(logits)^2): keeps router logits small (ST-MoE, Zoph et al. 2022, eq. 5)."""
-    (logits,) = _pick(None if present is None else present.flatten(), logits.flatten(0, -2))
-    if len(logits) < 2:
-        return _nothing(logits)
-    return logits.logsumexp(-1).square().mean()
+    (logits,) = _own(present, logits.flatten(0, -2))
+    total, rows = _sums(logits.logsumexp(-1, keepdim=True).square())
+    return torch.where(rows > 1, total.sum() / rows.clamp(min=1), 0 * total.sum())
 
 
 def importance_variation(gates: Float[Tensor, "*n e"], present: Bool[Tensor, "*n"] | None = None) -> Float[Tensor, ""]:
     """Squared coefficient of variation of the experts' summed gates (Shazeer et al. 2017, eq. 6-7); 0 when even."""
-    (gates,) = _pick(None if present is None else present.flatten(), gates.flatten(0, -2))
-    if len(gates) < 2:
-        return _nothing(gates)
-    importance = gates.sum(0)
-    return importance.var(correction=0) / importance.mean().square().clamp(min=1e-12)
+    importance, rows = _sums(*_own(present, gates.flatten(0, -2)))
+    variation = importance.var(correction=0) / importance.mean().square().clamp(min=1e-12)
+    return torch.where(rows > 1, variation, 0 * variation)
+
+
+def mean_where(each: Float[Tensor, "*n"], where: Bool[Tensor, "*n"]) -> Float[Tensor, ""]:
+    """The mean of what is asked for: 0, with a gradient of 0, where nothing is."""
+    total, _ = _sums(rearrange(torch.stack([torch.where(where, each, 0), where.to(each.dtype)], -1), "... two -> (...) two"))
+    return total[0] / total[1].clamp(min=1)
+
+
+def _sums(*values: Shaped[Tensor, "n _"]) -> tuple[Tensor, ...]:
+    """Each value summed over the rows of all processes, and the number of these rows: one message, and no tokens in it."""
+    kind = torch.promote_types(values[-1].dtype, torch.float32)  # bfloat16 counts to 256
+    sums = [value.sum(0, dtype=kind) for value in values]
+    rows = torch.full((1,), len(values[0]), dtype=kind, device=values[0].device)
+    *found, count = summed(torch.cat([*sums, rows])).split([*(len(part) for part in sums), 1])
+    return *found, count[0]
 
 
 def info_nce(a: Rows, b: Rows, present: Present = None, *, temperature: float = 0.1) -> Float[Tensor, ""]:

@@ -11,6 +11,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 KINDS = ("dense", "soft", "top_k", "noisy_top_k")
+SPARSE = ("top_k", "noisy_top_k")
+"""Those that choose k experts."""
 
 
 class Router(nn.Module):
@@ -28,10 +30,10 @@ class Router(nn.Module):
         super().__init__()
         if kind not in KINDS:
             raise ValueError(f"no router is called {kind!r}; these exist: {', '.join(KINDS)}")
-        if not 1 <= k <= experts and kind.endswith("top_k"):
+        if not 1 <= k <= experts and kind in SPARSE:
             raise ValueError(f"top-k needs k between 1 and the number of experts ({experts}), not {k}")
         self.kind, self.experts, self.temperature = kind, experts, temperature
-        self.k = k if kind.endswith("top_k") else experts
+        self.k = k if kind in SPARSE else experts
         self.score = nn.Linear(dim, experts) if kind != "dense" else None
         self.off: int | None = None
         self.noise = nn.Linear(dim, experts, bias=False) if kind == "noisy_top_k" else None

@@ -46,8 +46,10 @@ class TrainOptions(Options):
     """Epochs without a better validation score before the run stops."""
     ema: float = Field(default=0.0, ge=0, lt=1)
     """Decay of an exponential moving average of the weights, which is then what is validated and kept; 0 = off."""
+    validation: Literal["rates", "subsets"] = "rates"
+    """What the validation score is averaged over: missing rates, or all 2^M - 1 sets of modalities."""
     validation_rates: tuple[float, ...] = (0.0, 0.3, 0.6, 0.9)
-    """Missing rates over which the validation score is averaged (fixed masks)."""
+    """The missing rates (fixed masks)."""
     sampling: Literal["shuffled", "domains"] = "shuffled"
     """"domains": every source domain has the same share of each batch (DomainBed's minibatches)."""
     snapshots: int = Field(default=0, ge=0)

@@ -18,7 +18,7 @@ from msaviz.training.protocols import PREDICTIONS, evaluate_predictions
 from msaviz.training.run import Run
 from msaviz.training.selection import choose, named_selection
 
-WORDS = dict.fromkeys(("run", "model", "protocol", "split", "subset", "domain"), str)
+WORDS = dict.fromkeys(("run", "model", "protocol", "split", "subset", "domain", "task"), str)
 NUMBERS = ("seed", "rate", "example", "label", "prediction")
 
 
@@ -37,8 +37,10 @@ class Snapshot(Run):
         return self.snapshot(self.epoch)
 
 
-def predicted(run: Run, protocol: str, *, split: str = "test", seed: int = 0, selection: str = "validation") -> pd.DataFrame:
-    """`evaluate_predictions(run, protocol, …)`, kept as RUN/evaluations/….csv under a name that changes with the weights.
+def predicted(
+    run: Run, protocol: str, *, split: str = "test", seed: int = 0, selection: str = "validation", task: str = ""
+) -> pd.DataFrame:
+    """`evaluate_predictions(run, protocol, …)`, kept as RUN/evaluations/….csv under a name that changes with the weights (and the task).
 
     With a `selection` that reads the test split, the predictions are those of the epoch that it chooses; its warning is among
     `attrs["warnings"]`, and the run must have kept the weights of that epoch (`train.snapshots`).
@@ -47,12 +49,12 @@ def predicted(run: Run, protocol: str, *, split: str = "test", seed: int = 0, se
     if chosen.split == "test":
         epoch = choose(run.history(), chosen, unseen=unseen_domains(run))
         run = Snapshot(run.path, epoch + 1)
-    path = evaluation_path(run, protocol, split=split, seed=seed)
+    path = evaluation_path(run, protocol, split=split, seed=seed, task=task)
     frame = _read(path, run)
     if frame is None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # the same words are in attrs["warnings"], and shown beside the numbers
-            frame = evaluate_predictions(run, protocol, split=split, seed=seed, progress=False)
+            frame = evaluate_predictions(run, protocol, split=split, seed=seed, task=task, progress=False)
         write_text(path, frame.to_csv(index=False))
         write_json(path.with_suffix(".json"), frame.attrs)
     if chosen.warning:
@@ -60,10 +62,11 @@ def predicted(run: Run, protocol: str, *, split: str = "test", seed: int = 0, se
     return frame
 
 
-def evaluation_path(run: Run, protocol: str, *, split: str = "test", seed: int = 0) -> Path:
-    """Where the predictions are kept."""
+def evaluation_path(run: Run, protocol: str, *, split: str = "test", seed: int = 0, task: str = "") -> Path:
+    """Where the predictions are kept; only those of another head than the main one name it."""
+    head = f"-{task}" if task not in ("", run.spec.target) else ""
     weights = run.weights if isinstance(run, Snapshot) else run.path / "weights.safetensors"
-    return run.path / "evaluations" / f"{protocol}-{split}-seed{seed}-{_mark(weights, run.path)}.csv"
+    return run.path / "evaluations" / f"{protocol}{head}-{split}-seed{seed}-{_mark(weights, run.path)}.csv"
 
 
 def weights_mark(folder: Path) -> str:

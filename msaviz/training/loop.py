@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-import torch.distributed as dist
 from safetensors.torch import save_file
 from torch import nn
 from tqdm.auto import tqdm
@@ -20,15 +19,24 @@ from tqdm.auto import tqdm
 from msaviz.catalog import OBJECTIVES
 from msaviz.data.domains import hold_out
 from msaviz.data.load import Dataset, load
-from msaviz.data.missing import RandomFrames, WholeModality, corrupt
+from msaviz.data.missing import corrupt
 from msaviz.files import atomic, write_text
+from msaviz.nn.parallel import sharing
 from msaviz.training.checkpoint import read_checkpoint, write_checkpoint
 from msaviz.training.experiment import Experiment
 from msaviz.training.learnt import epoch_order, training_split
-from msaviz.training.metrics import metrics
-from msaviz.training.optimization import choose_device, join_processes, leave_processes, make_optimizer, total_steps
+from msaviz.training.optimization import choose_device, make_optimizer, total_steps
+from msaviz.training.parallel import (
+    average_gradients,
+    draw_apart,
+    join_processes,
+    leave_processes,
+    mean_over_processes,
+    share_of,
+)
 from msaviz.training.run import HISTORY, Run
 from msaviz.training.system import System, build
+from msaviz.training.validation import COMPLETE, Validator, score_of
 from msaviz.types import Batch, Output
 
 
@@ -36,6 +44,12 @@ def train(experiment: Experiment, out: str | Path | None = None, *, resume: bool
     """Train and return the run. A finished run is returned as it is; a broken one goes on with `resume=True`.
 
     Every epoch ends with a checkpoint, so that a killed run resumes to the numbers of an uninterrupted one.
+
+    Under `torchrun` the processes share every batch (`train.batch` is the whole one) and the result is that of one process, to rounding:
+    every objective's terms, and all of `msaviz.nn.penalties`, are those of the whole batch. The exceptions: losses that a model makes in
+    another way are the mean over the processes of what each makes of its own rows (none where these are as many); mixup finds partners
+    in a process's own rows; dropout and noisy routers draw random numbers of their own in each. Resumed with as many processes, a run
+    gives the numbers of an uninterrupted one. Process 0 alone writes; all must see the folder.
     """
     rank, world = join_processes()
     if experiment.train.threads:
@@ -71,7 +85,8 @@ class Progress:
 class Trainer:
     """The loop and its state."""
 
-    def __init__(self, experiment: Experiment, dataset: Dataset, run: Run, rank: int = 0, world: int = 1):
+    def __init__(self, experiment: Experiment, dataset: Dataset, run: Run | None = None, rank: int = 0, world: int = 1):
+        """`run` is the folder that everything is written to; None: nothing is written (a search keeps what it needs itself)."""
         self.experiment, self.options, self.dataset, self.run = experiment, experiment.train, dataset, run
         self.rank, self.world = rank, world
         torch.manual_seed(experiment.seed)
@@ -86,6 +101,7 @@ class Trainer:
         self.objective.prepare(self._sample)
         self.objective.to(self.device)
         self.candidates = self._candidates()
+        self.validator = Validator(experiment, dataset, self.device)
         self.average = copy.deepcopy(self.system).eval().requires_grad_(False) if self.options.ema else None
         self.optimizer, self.schedule = make_optimizer(self.system, self.options, len(self.learnt), list(self.objective.parameters()))
         self.total = total_steps(self.options, len(self.learnt))
@@ -108,9 +124,11 @@ class Trainer:
         starts = [self.objective.restart or 0.0, *self._sample().starts.values()]
         return min(math.ceil(max(starts) * self.options.epochs), self.options.epochs - 1)
 
-    def fit(self, progress: bool) -> None:
+    def fit(self, progress: bool, go_on: Callable[[int, float], bool] | None = None) -> None:
+        """Train to the end, or until `go_on(epoch from 1, best score so far)` says no; then leave everything in the run's folder."""
         o, state = self.options, self.state
-        bar = tqdm(total=o.epochs, initial=state.epoch, desc=self.run.name, unit="epoch", disable=not progress, leave=False)
+        name = self.run.name if self.run is not None else "training"
+        bar = tqdm(total=o.epochs, initial=state.epoch, desc=name, unit="epoch", disable=not progress, leave=False)
         with bar:
             while state.epoch < o.epochs and state.epoch - max(state.best_epoch, self.candidates - 1) <= o.patience:
                 self._train_epoch()
@@ -119,64 +137,69 @@ class Trainer:
                     state.best, state.best_epoch = score, state.epoch
                     self.best_state = {k: v.detach().cpu().clone() for k, v in self.kept.state_dict().items()}
                 state.epoch += 1
-                if self.rank == 0:
-                    self._keep_snapshot()
-                    self.save()
+                if self.run is not None and self.rank == 0:
+                    self._keep_snapshot(self.run)
+                    self.save(self.run)
                 bar.update()
                 bar.set_postfix_str(f"validation {score:.3f}, best {state.best:.3f} in epoch {state.best_epoch + 1}")
-        if self.rank == 0:
-            self.finish()
+                if go_on is not None and not go_on(state.epoch, state.best):
+                    break
+        if self.run is not None and self.rank == 0:
+            self.finish(self.run)
 
     @property
     def kept(self) -> System:
         """The weights that are validated and kept: the moving average if there is one."""
         return self.average or self.system
 
-    def _train_batches(self) -> Iterator[Batch]:
-        """The epoch's corrupted batches; with several processes each takes every world-th row of each batch."""
-        e, split, epoch = self.experiment, self.learnt, self.state.epoch
+    def _train_batches(self) -> Iterator[tuple[Batch, int]]:
+        """(this process's part of a corrupted batch, the examples of the whole batch) over the epoch."""
+        e, split, epoch, views = self.experiment, self.learnt, self.state.epoch, self.options.views
         for batch_rows in epoch_order(split, e, epoch):
-            rows = batch_rows[self.rank :: self.world] if len(batch_rows) >= self.world else batch_rows
-            whole, views = split.batch(rows), self.options.views
-            draws = range(epoch * views, (epoch + 1) * views)
-            yield Batch.join([corrupt(whole, e.missing, seed=e.seed, epoch=draw, unknown=self.dataset.unknown) for draw in draws])
+            loaded, places = share_of(len(batch_rows), views, self.rank, self.world)
+            part, draws = split.batch(batch_rows[loaded]), range(epoch * views, (epoch + 1) * views)
+            batch = Batch.join([corrupt(part, e.missing, seed=e.seed, epoch=draw, unknown=self.dataset.unknown) for draw in draws])
+            if len(places) < len(batch):
+                batch = batch.map(lambda tensor, places=places: tensor[places])
+            if self.device.type == "cuda":
+                batch = batch.map(torch.Tensor.pin_memory)  # or the copy to the GPU would wait for what it computes
+            yield batch, len(batch_rows) * views
 
     def _train_epoch(self) -> None:
         o, sums, rows, waiting = self.options, {}, 0, 0
+        draw_apart(self.experiment.seed, self.rank, self.state.epoch)
         self.system.train()
         self.objective.train()
         begin = getattr(self.system.model, "begin", None)
         if begin is not None:
             begin(self.state.epoch / o.epochs)
-        for batch in self._train_batches():
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=o.precision == "bfloat16"):
+        for batch, whole in self._train_batches():
+            half = torch.autocast(self.device.type, torch.bfloat16, enabled=o.precision == "bfloat16")
+            with half, sharing(whole > len(batch)):
                 batch = batch.to(self.device)
                 terms = self.objective(self.system, batch, min(1.0, self.state.step / self.total))
             loss = torch.stack(list(terms.values())).sum()
-            if not torch.isfinite(loss):
-                bad = [name for name, value in terms.items() if not torch.isfinite(value)]
+            loss.backward()
+            waiting += 1
+            found = torch.stack([*terms.values(), loss]).tolist()  # one wait for the device, not one a term
+            if not math.isfinite(found[-1]):
+                bad = [name for name, value in zip(terms, found, strict=False) if not math.isfinite(value)]
                 raise FloatingPointError(
                     f"loss is not finite in epoch {self.state.epoch + 1} (terms: {', '.join(bad)}); lower train.lr or train.clip"
                 )
-            loss.backward()
-            waiting += 1
-            for name, value in {**terms, "total": loss}.items():
-                sums[name] = sums.get(name, 0.0) + float(value.detach()) * len(batch)
-            rows += len(batch)
+            for name, value in zip((*terms, "total"), found, strict=True):
+                sums[name] = sums.get(name, 0.0) + value * whole
+            rows += whole
             if waiting == o.accumulate:
                 self._step(waiting)
                 waiting = 0
         if waiting:
             self._step(waiting)  # the tail steps too
-        self._log("train", {f"loss/{name}": value / rows for name, value in sums.items()})
+        self._log("train", {f"loss/{name}": value / rows for name, value in mean_over_processes(sums, self.world).items()})
 
     def _step(self, accumulated: int) -> None:
-        parameters = [p for part in (self.system, self.objective) for p in part.parameters() if p.grad is not None]
-        for p in parameters:
-            p.grad.div_(accumulated)  # type: ignore[union-attr]
-            if self.world > 1:
-                dist.all_reduce(p.grad)
-                p.grad.div_(self.world)  # type: ignore[union-attr]
+        parameters = [p for part in (self.system, self.objective) for p in part.parameters()]
+        parameters = average_gradients(parameters, accumulated, self.world)
         nn.utils.clip_grad_norm_(parameters, self.options.clip)
         self.optimizer.step()
         self.schedule.step()
@@ -192,44 +215,21 @@ class Trainer:
                     mean.lerp_(now, 1 - decay)
 
     def _validate(self) -> float:
-        """Log the metrics of the validation split at fixed masks; return the score (lower is better)."""
+        """Log the metrics of the validation split under every condition; return the score (lower is better)."""
         by_domain = self.experiment.domains.active
         scores = []
-        for rate in self.options.validation_rates:
-            found = self.measure("valid", rate, by_domain=by_domain)
+        for name, missingness in self.validator.conditions.items():
+            found = self.validator.measure(self.kept, "valid", missingness, by_domain=by_domain)
             for domain, values in found.items():
-                self._log("valid", {f"{name}@{rate:g}": value for name, value in values.items()}, domain)
-            scores += [_score(values) for domain, values in found.items() if (domain != "all") == by_domain]
+                # another head ("emotion/accuracy") is measured on complete input only, so its name tells no condition
+                self._log("valid", {m if "/" in m else f"{m}@{name}": value for m, value in values.items()}, domain)
+            scores += [score_of(values) for domain, values in found.items() if (domain != "all") == by_domain]
         score = float(np.mean(scores))
         self._log("valid", {"score": score})
         if self.options.log_test and "test" in self.dataset.splits:
-            for domain, values in self.measure("test", 0.0, by_domain=by_domain).items():
+            for domain, values in self.validator.measure(self.kept, "test", COMPLETE, by_domain=by_domain).items():
                 self._log("test", values, domain)
         return score
-
-    @torch.inference_mode()
-    def predict(self, split: str, rate: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(example, label, prediction) of the kept weights at one missing rate."""
-        self.kept.eval()
-        missing = WholeModality if getattr(self.experiment.missing, "inter_modal", False) else RandomFrames
-        part, found = self.dataset.splits[split], []
-        for batch in part.batches(128, bucket=True):
-            batch = corrupt(batch, missing(rate=rate), seed=0, unknown=self.dataset.unknown)
-            prediction = self.kept(batch.to(self.device)).prediction.float().cpu()
-            found.append((batch.example, batch.y, prediction))
-        example, label, prediction = (torch.cat(x).numpy() for x in zip(*found, strict=True))
-        order = np.argsort(example)
-        return example[order], label[order], prediction[order]
-
-    def measure(self, split: str, rate: float, *, by_domain: bool = False) -> dict[str, dict[str, float]]:
-        """Metrics of the kept weights over "all" rows, and over those of each domain that the split holds."""
-        example, label, prediction = self.predict(split, rate)
-        task, spec = self.dataset.spec.task, self.dataset.spec
-        found = {"all": metrics(prediction, label, task)}
-        codes = np.asarray(self.dataset.splits[split].domain)[example]
-        for code in np.unique(codes) if by_domain else ():
-            found[spec.domains[code]] = metrics(prediction[codes == code], label[codes == code], task)
-        return found
 
     def _log(self, split: str, values: dict[str, float], domain: str = "all") -> None:
         shared = {"step": self.state.step, "epoch": self.state.epoch, "split": split, "domain": domain}
@@ -237,17 +237,17 @@ class Trainer:
 
     # -- what is on disk ------------------------------------------------------------------------------------------
 
-    def save(self) -> None:
+    def save(self, run: Run) -> None:
         """History first, then the checkpoint that vouches for it; each whole or absent."""
-        self._write_history()
+        self._write_history(run)
         parts = {name: part.state_dict() for name, part in self._stateful().items()}
-        write_checkpoint(self.run.path / "checkpoint", {**parts, "best": self.best_state, "state": vars(self.state)})
+        write_checkpoint(run.path / "checkpoint", {**parts, "best": self.best_state, "state": vars(self.state)})
 
-    def _keep_snapshot(self) -> None:
+    def _keep_snapshot(self, run: Run) -> None:
         """Keep this epoch's weights if it is one of the evenly spread `snapshots`."""
         o = self.options
         if self.state.epoch in np.linspace(1, o.epochs, o.snapshots).round() if o.snapshots else ():
-            self._write_weights(self.run.snapshot(self.state.epoch), self.kept.state_dict())
+            self._write_weights(run.snapshot(self.state.epoch), self.kept.state_dict())
 
     def _write_weights(self, path: Path, weights: dict[str, torch.Tensor]) -> None:
         with atomic(path) as temporary:
@@ -255,7 +255,7 @@ class Trainer:
 
     def restore(self) -> None:
         """Go on from the last finished epoch, if there is one."""
-        saved = read_checkpoint(self.run.path / "checkpoint", self.device)
+        saved = read_checkpoint(self.run.path / "checkpoint", self.device) if self.run is not None else None
         if saved is None:
             return
         for name, part in self._stateful().items():
@@ -267,27 +267,22 @@ class Trainer:
         parts = {"system": self.system, "objective": self.objective, "optimizer": self.optimizer, "schedule": self.schedule}
         return parts | ({"average": self.average} if self.average is not None else {})
 
-    def _write_history(self) -> None:
+    def _write_history(self, run: Run) -> None:
         frame = pd.DataFrame(self.state.history, columns=HISTORY)
-        write_text(self.run.path / "history.jsonl", frame.to_json(orient="records", lines=True, double_precision=15))
+        write_text(run.path / "history.jsonl", frame.to_json(orient="records", lines=True, double_precision=15))
 
-    def finish(self) -> None:
+    def finish(self, run: Run) -> None:
         """Write the chosen weights and their predictions, drop the checkpoint, say done."""
         if not self.best_state:
             raise FloatingPointError("validation gave no finite number in any epoch that may be chosen; lower train.lr or train.clip")
         self.kept.load_state_dict(self.best_state)
-        self._write_weights(self.run.path / "weights.safetensors", self.best_state)
+        self._write_weights(run.path / "weights.safetensors", self.best_state)
         frames = []
         for split in [s for s in ("valid", "test") if s in self.dataset.splits]:
-            example, label, prediction = self.predict(split, 0.0)
+            example, label, prediction = self.validator.predict(self.kept, split, COMPLETE)
             shown = prediction.argmax(-1) if prediction.ndim > 1 else prediction
             frames.append(pd.DataFrame({"split": split, "example": example, "label": label, "prediction": shown}))
-        write_text(self.run.path / "predictions.csv", pd.concat(frames).to_csv(index=False))
-        self._write_history()
-        write_text(self.run.path / "done", f"best epoch {self.state.best_epoch + 1}, validation {self.state.best:.6f}\n")
-        (self.run.path / "checkpoint").unlink(missing_ok=True)
-
-
-def _score(values: dict[str, float]) -> float:
-    """What validation makes small: MAE, or 1 - weighted F1 of classes."""
-    return values["mae"] if "mae" in values else 1 - values["weighted_f1"]
+        write_text(run.path / "predictions.csv", pd.concat(frames).to_csv(index=False))
+        self._write_history(run)
+        write_text(run.path / "done", f"best epoch {self.state.best_epoch + 1}, validation {self.state.best:.6f}\n")
+        (run.path / "checkpoint").unlink(missing_ok=True)

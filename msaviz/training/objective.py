@@ -7,6 +7,7 @@ itself, so that one may change the batch first (mixup). `progress` in [0, 1] is 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -15,9 +16,10 @@ from einops import rearrange, reduce
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from msaviz.nn.heads import example_losses
+from msaviz.nn.heads import example_losses, weighed
+from msaviz.nn.parallel import gathered, is_shared
 from msaviz.options import Options, searchable
-from msaviz.types import Batch, Output, Spec
+from msaviz.types import Batch, Output, Spec, heads_of, label_of
 
 
 class Objective(nn.Module):
@@ -47,17 +49,22 @@ class Objective(nn.Module):
 
     def forward(self, system: Callable[[Batch], Output], batch: Batch, progress: float = 1.0) -> dict[str, Tensor]:
         output = system(batch)
-        return {**self.terms(output, batch, progress), **own_losses(output, progress)}
+        return {**self.terms(*whole_batch(output, batch), progress), **own_losses(output, progress)}
 
     def terms(self, output: Output, batch: Batch, progress: float) -> dict[str, Float[Tensor, ""]]:
-        """The weighted terms for this output, beside the model's own losses."""
+        """The weighted terms for this output, beside the model's own losses; several processes all see the whole batch (`whole_batch`)."""
         raise NotImplementedError
 
     def examples(self, output: Output, batch: Batch) -> tuple[Float[Tensor, "b h"], Bool[Tensor, "b h"]]:
-        """(loss, whether there is a label) of every utterance and head; the loss is 0 where there is none."""
+        """(loss, whether there is a label) of every utterance and head; the loss is 0 where there is none.
+
+        A head with an uncertainty s = log sigma^2 counts `L exp(-s) / 2 + s / 2` (Kendall, Gal & Cipolla 2018).
+        """
         loss: str = self.config.loss  # type: ignore[attr-defined]
-        pairs = [example_losses(p, batch.labels[t], self.spec.tasks[t], loss) for t, p in output.predictions.items()]
-        return torch.stack([each for each, _ in pairs], 1), torch.stack([known for _, known in pairs], 1)
+        tasks, labels = heads_of(self.spec), batch.labels
+        pairs = [example_losses(p, label_of(labels, t, self.spec), tasks[t], loss) for t, p in output.predictions.items()]
+        each = [weighed(value, known, output.uncertainty.get(t)) for t, (value, known) in zip(output.predictions, pairs, strict=True)]
+        return torch.stack(each, 1), torch.stack([known for _, known in pairs], 1)
 
     def risk(self, output: Output, batch: Batch) -> Float[Tensor, ""]:
         """Mean loss of the batch, summed over the heads."""
@@ -91,6 +98,18 @@ class Annealed(Objective):
     def weight(self, progress: float) -> float:
         """What the penalty is multiplied by at this share of the training."""
         return self.config.weight if progress >= self.config.anneal else min(1.0, self.config.weight)
+
+
+def whole_batch(output: Output, batch: Batch) -> tuple[Output, Batch]:
+    """What the objective reads of the whole batch, where several processes hold parts of it: all but sequences, routing and importance."""
+    if not is_shared():
+        return output, batch
+    groups = (output.predictions, {"": output.fused}, output.private, output.shared, output.completeness, batch.labels)
+    values = iter(gathered(batch.domain, batch.example, *(value for group in groups for value in group.values())))
+    domain, example = next(values), next(values)
+    predictions, fused, private, shared, completeness, labels = ({name: next(values) for name in group} for group in groups)
+    output = replace(output, predictions=predictions, fused=fused[""], private=private, shared=shared, completeness=completeness)
+    return replace(output, routing={}, importance=None), Batch({}, {}, labels, domain, example)
 
 
 def domain_means(

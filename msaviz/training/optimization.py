@@ -7,7 +7,6 @@ import os
 from collections.abc import Sequence
 
 import torch
-import torch.distributed as dist
 
 from msaviz.nn.text import PretrainedText
 from msaviz.training.experiment import TrainOptions
@@ -46,22 +45,12 @@ def make_optimizer(
 
 
 def choose_device(name: str, rank: int = 0) -> torch.device:
-    """ "auto" is a GPU if one is there, else the CPU; never raises."""
-    if name != "auto":
+    """ "auto" is a GPU if one is there, else the CPU; never raises.
+
+    The processes of a machine get a GPU each while there are enough.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name != "cuda" or not torch.cuda.is_available():
         return torch.device(name)
-    return torch.device("cuda", rank % torch.cuda.device_count()) if torch.cuda.is_available() else torch.device("cpu")
-
-
-def join_processes() -> tuple[int, int]:
-    """(rank, world) under torchrun; (0, 1) alone."""
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    return (dist.get_rank(), world) if world > 1 else (0, 1)
-
-
-def leave_processes(world: int) -> None:
-    """Wait for the others, who may still be reading from this process, then close the group."""
-    if world > 1:
-        dist.barrier()
-        dist.destroy_process_group()
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", rank)) % torch.cuda.device_count())

@@ -11,7 +11,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -21,12 +20,13 @@ from tqdm.auto import tqdm
 from msaviz.data.missing import Corruption, Noise, Nothing, RandomFrames, Span, Spans, Subset, WholeModality
 from msaviz.training import domains
 from msaviz.training.metrics import correlation, floor, headline, higher_is_better, metrics, paired_bootstrap, per_example
+from msaviz.training.run import about
 from msaviz.training.selection import Selection, best_per_metric, named_selection
-from msaviz.types import Task
+from msaviz.types import Task, subsets
 
 RATES = tuple(round(0.1 * i, 1) for i in range(10))
-COLUMNS = ["run", "model", "seed", "protocol", "split", "selection", "rate", "subset", "domain", "metric", "value", "floor"]
-PREDICTIONS = ["run", "model", "seed", "protocol", "split", "rate", "subset", "domain", "example", "label", "prediction"]
+COLUMNS = ["run", "model", "seed", "protocol", "split", "selection", "rate", "subset", "domain", "task", "metric", "value", "floor"]
+PREDICTIONS = ["run", "model", "seed", "protocol", "split", "rate", "subset", "domain", "task", "example", "label", "prediction"]
 
 
 class LeakWarning(UserWarning):
@@ -55,8 +55,7 @@ def _clean(modalities: Sequence[str], rates: Sequence[float]) -> list[Condition]
 
 def _subsets(modalities: Sequence[str], rates: Sequence[float]) -> list[Condition]:
     """All 2^M - 1 sets of modalities, small ones first; the full set is last."""
-    sets = [s for size in range(1, len(modalities) + 1) for s in combinations(modalities, size)]
-    return [Condition(0.0, "+".join(s), Subset(keep=s) if len(s) < len(modalities) else Nothing()) for s in sets]
+    return [Condition(0.0, "+".join(s), Subset(keep=s) if len(s) < len(modalities) else Nothing()) for s in subsets(modalities)]
 
 
 PROTOCOLS: Mapping[str, Callable[[Sequence[str], Sequence[float]], list[Condition]]] = {
@@ -83,12 +82,21 @@ def conditions(protocol: str, modalities: Sequence[str], rates: Sequence[float] 
 
 
 def evaluate_predictions(
-    run: Any, protocol: str = "missing", *, split: str = "test", rates: Sequence[float] = RATES, seed: int = 0, progress: bool = True
+    run: Any,
+    protocol: str = "missing",
+    *,
+    split: str = "test",
+    rates: Sequence[float] = RATES,
+    seed: int = 0,
+    task: str = "",
+    progress: bool = True,
 ) -> pd.DataFrame:
     """One row a condition and utterance (PREDICTIONS); for classes `prediction` is the arg max (-1 where a score is not finite).
 
-    `seed` is that of the masks. `attrs["warnings"]` lists what makes the result look better than it is (also raised as LeakWarning).
+    `seed` is that of the masks, `task` the head ("": the main one). `attrs["warnings"]` lists what makes the result look better than it is
+    (also raised as LeakWarning).
     """
+    run = about(run, task)
     todo = conditions(protocol, run.spec.modalities, rates)
     if split not in run.dataset.splits:
         raise ValueError(f"{run.dataset.name} has no split {split!r}; it has {', '.join(run.dataset.splits)}")
@@ -98,8 +106,8 @@ def evaluate_predictions(
     frames = []
     for one in tqdm(todo, desc=f"{run.name}: {protocol}", unit="condition", disable=not progress, leave=False):
         prediction = _shown(run.predict(split, one.missingness, seed), len(label), run.spec.task)
-        columns = {"rate": one.rate, "subset": one.subset, "domain": domains.domain_names(run, split), "example": np.arange(len(label))}
-        frames.append(pd.DataFrame({**columns, "label": label, "prediction": prediction}))
+        columns = {"rate": one.rate, "subset": one.subset, "domain": domains.domain_names(run, split), "task": run.spec.target}
+        frames.append(pd.DataFrame({**columns, "example": np.arange(len(label)), "label": label, "prediction": prediction}))
     frame = pd.concat(frames, ignore_index=True)
     frame = frame.assign(**_origin(run, protocol, split))[PREDICTIONS]
     frame.attrs |= {"warnings": notes, "task": asdict(run.spec.task), **told}
@@ -114,6 +122,7 @@ def evaluate(
     selection: str = "validation",
     rates: Sequence[float] = RATES,
     seed: int = 0,
+    task: str = "",
     progress: bool = True,
 ) -> pd.DataFrame:
     """The protocol's table (COLUMNS): one row a condition and metric, then the summaries, whose `rate` is NaN.
@@ -121,18 +130,23 @@ def evaluate(
     `subset` "mean": over the rates of a sweep, or over the incomplete subsets (of `subsets`); "area": under the curve over the rates
     (trapezoids), divided by their range. `floor` is what the best constant reaches. `domain` is "all" but for `domains`, which has a row
     a domain, then "mean" and "worst" over the unseen ones (named in `attrs["unseen"]`). `published` (for `clean` only) and `oracle` (for
-    `domains` only) read the history of the test split. `attrs["warnings"]` holds what must be said beside the numbers.
+    `domains` only) read the history of the test split. `attrs["warnings"]` holds what must be said beside the numbers. `task`: the head
+    that is measured ("": the main one); every head is measured with the checkpoint that the main one chose.
     """
     chosen = named_selection(selection)
     if chosen.split == "test":
+        if about(run, task) is not run:
+            raise ValueError(f"selection {chosen.name!r} is for the main task {run.spec.target!r}; use selection 'validation' for {task!r}")
         return _from_history(run, protocol, split, chosen)
-    frame = evaluate_predictions(run, protocol, split=split, rates=rates, seed=seed, progress=progress)
+    frame = evaluate_predictions(run, protocol, split=split, rates=rates, seed=seed, task=task, progress=progress)
     return score(frame, run, selection=chosen.name)
 
 
 def score(predictions: pd.DataFrame, run: Any, *, selection: str = "validation") -> pd.DataFrame:
     """`evaluate`'s table from the frame of `evaluate_predictions` (which costs nothing to read twice)."""
-    task, first = run.spec.task, predictions.iloc[0]
+    first = predictions.iloc[0]
+    run = about(run, first["task"])
+    task = run.spec.task
     if first["protocol"] == domains.PROTOCOL:
         frame = domains.domain_scores(predictions, predictions.attrs, task)
     else:
@@ -143,7 +157,7 @@ def score(predictions: pd.DataFrame, run: Any, *, selection: str = "validation")
         frame = pd.DataFrame(rows)
         frame = pd.concat([frame, *_summaries(frame, "+".join(run.spec.modalities))], ignore_index=True)
         frame = frame.assign(domain=domains.WHOLE, floor=frame["metric"].map(_floor(run, first["split"])))
-    told = {name: first[name] for name in ("run", "model", "seed", "protocol", "split")}
+    told = {name: first[name] for name in ("run", "model", "seed", "protocol", "split", "task")}
     frame = frame.assign(**told, selection=selection)[COLUMNS]
     frame.attrs |= {"warnings": list(predictions.attrs.get("warnings", [])), "unseen": list(predictions.attrs.get("unseen", []))}
     return frame
@@ -151,7 +165,7 @@ def score(predictions: pd.DataFrame, run: Any, *, selection: str = "validation")
 
 def summarise(frame: pd.DataFrame) -> pd.DataFrame:
     """Mean and standard deviation (n - 1; NaN for one run) over the runs of each model, condition and metric; `runs` says how many."""
-    keys = ["model", "protocol", "split", "selection", "rate", "subset", "domain", "metric"]
+    keys = ["model", "protocol", "split", "selection", "rate", "subset", "domain", "task", "metric"]
     groups = frame.groupby(keys, sort=False, dropna=False)
     return groups.agg(mean=("value", "mean"), std=("value", "std"), runs=("value", "size"), floor=("floor", "mean")).reset_index()
 
@@ -264,7 +278,7 @@ def _from_history(run: Any, protocol: str, split: str, selection: Selection) -> 
         frame = pd.DataFrame(best_per_metric(run.history(), selection).items(), columns=["metric", "value"])
         said = {"rate": 0.0, "subset": "+".join(run.spec.modalities), "domain": domains.WHOLE}
         frame = frame.assign(**said, floor=frame["metric"].map(_floor(run, split)))
-    frame = frame.assign(**_origin(run, protocol, split), selection=selection.name)[COLUMNS]
+    frame = frame.assign(**_origin(run, protocol, split), task=run.spec.target, selection=selection.name)[COLUMNS]
     frame.attrs |= {"warnings": [selection.warning], "unseen": list(domains.unseen_domains(run)) if by_domain else []}
     return frame
 

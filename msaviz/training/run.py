@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,7 +25,7 @@ from msaviz.interpret.trace import Trace, observe
 from msaviz.options import paths, validated
 from msaviz.training.experiment import Experiment
 from msaviz.training.system import build
-from msaviz.types import Batch, Spec, Task
+from msaviz.types import Batch, Spec, Task, heads_of, label_of
 
 RECORDED = ("msaviz", "torch", "numpy", "pandas", "transformers", "scikit-learn", "safetensors", "pydantic")
 HISTORY = ["step", "epoch", "split", "domain", "metric", "value"]
@@ -173,10 +173,56 @@ class Run:
         model = self._model if epoch is None else self.model(epoch)
         return observe(model, self.batches(split, missingness, rows=rows), spec=self.spec, run=self.name, split=split)
 
-    def predict(self, split: str = "test", missingness: Corruption | None = None, seed: int = 0) -> np.ndarray:
-        """Predictions of the main task, Float[n] or class logits Float[n c], in row order."""
+    def predict(self, split: str = "test", missingness: Corruption | None = None, seed: int = 0, task: str = "") -> np.ndarray:
+        """Predictions of the head `task` ("": the main one), Float[n] or class logits Float[n c], in row order.
+
+        Raises ValueError naming the heads that the model has.
+        """
         with torch.inference_mode():
-            return torch.cat([self._model(b).prediction for b in self.batches(split, missingness, seed=seed)]).float().numpy()
+            found = [self._model(b).predictions for b in self.batches(split, missingness, seed=seed)]
+        name = task or self.spec.target
+        if name not in found[0]:
+            raise ValueError(f"{self.path}: {self.model_name} has no head {name!r}; it predicts {', '.join(found[0])}")
+        return torch.cat([heads[name] for heads in found]).float().numpy()
+
+
+@dataclass(frozen=True)
+class Head:
+    """A run that is asked about one head: that task comes first in its `spec`, and `predict` is that head's; the rest is the run's own."""
+
+    run: Any
+    task: str
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.run, name)
+
+    @property
+    def spec(self) -> Spec:
+        """The run's spec with this head's task as the main one."""
+        spec = self.run.spec
+        return replace(spec, tasks={self.task: heads_of(spec)[self.task], **spec.tasks})
+
+    @cached_property
+    def dataset(self) -> Any:
+        """The run's data, with the labels of this head where it is derived from the main one."""
+        spec, data = self.run.spec, self.run.dataset
+        if self.task in spec.tasks:
+            return data
+        labels = {s: {t: torch.from_numpy(np.array(y)) for t, y in part.labels.items()} for s, part in data.splits.items()}
+        derived = {s: {**part.labels, self.task: label_of(labels[s], self.task, spec).numpy()} for s, part in data.splits.items()}
+        return replace(data, splits={s: replace(part, labels=derived[s]) for s, part in data.splits.items()})
+
+    def predict(self, split: str = "test", missingness: Corruption | None = None, seed: int = 0) -> np.ndarray:
+        """Predictions of this head (`Run.predict`)."""
+        return self.run.predict(split, missingness, seed, task=self.task)
+
+
+def about(run: Any, task: str = "") -> Any:
+    """The run itself for its main task (""), else the `Head`; ValueError naming the heads that data like these allow."""
+    tasks = heads_of(run.spec)
+    if task and task not in tasks:
+        raise ValueError(f"{run.name}: the data have no task {task!r}; a model may have heads for {', '.join(tasks)}")
+    return run if task in ("", run.spec.target) else Head(run, task)
 
 
 def environment() -> dict[str, Any]:

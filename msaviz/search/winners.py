@@ -1,0 +1,180 @@
+"""Who won, and by how much? The best of each arm are trained from scratch, in full, and tested beside the controls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from msaviz.files import write_json, write_text
+from msaviz.options import override
+from msaviz.search.record import COPY_OF, MEASURED, MESSAGE, Search, recorded
+from msaviz.search.sampler import DEFAULT, TURN, dominates
+from msaviz.training.domains import WHOLE
+from msaviz.training.experiment import Experiment
+from msaviz.training.gains import Trial, comparison
+from msaviz.training.kept import predicted
+from msaviz.training.loop import train
+from msaviz.training.metrics import floor
+from msaviz.training.run import Run
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+PROTOCOL = "subsets"
+Failures = dict[Path, str]
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """A genome that is trained from scratch; `folder` begins the names of its runs."""
+
+    arm: str
+    trial: int
+    experiment: Experiment
+    folder: str
+
+    def job(self, path: Path, seed: int) -> tuple[Experiment, Path]:
+        """(experiment, folder) of its run with the seed-th seed."""
+        number = self.experiment.seed + seed
+        return override(self.experiment, {"seed": number}), path / "runs" / f"{self.folder}-{number}"
+
+
+def decide(search: Search, *, workers: int = 1, progress: bool = True) -> None:
+    """Train the finalists, then each arm's winner with every seed; write results.csv and winners.json. One process at a time does it."""
+    from filelock import FileLock
+
+    settings = search.settings
+    with FileLock(search.path / "winners.lock"):
+        chosen = finalists(search)
+        bar = tqdm(desc="winners", unit="run", disable=not progress, smoothing=0)
+        with bar:
+            failed = _train([one.job(search.path, 0) for ones in chosen.values() for one in ones], workers, bar)
+            won = {arm: best for arm, ones in chosen.items() if (best := _best(search, ones, failed)) is not None}
+            jobs = {arm: [one.job(search.path, seed) for seed in range(settings.seeds)] for arm, one in won.items()}
+            failed |= _train([job for several in jobs.values() for job in several], workers, bar)
+        runs = {arm: [Run.open(path) for _, path in several if path not in failed] for arm, several in jobs.items()}
+        frame, leaks = tested({arm: several for arm, several in runs.items() if several}, settings.experiment.model_name)
+        write_text(search.path / "results.csv", frame.to_csv(index=False))
+        told = {arm: {"trial": won[arm].trial, "runs": [run.name for run in several]} for arm, several in runs.items() if several}
+        notes = [*_notes(search, chosen), *(f"{path.name} could not be trained: {error}" for path, error in failed.items()), *leaks]
+        write_json(search.path / "winners.json", {"winners": told, "warnings": notes})
+
+
+def finalists(search: Search) -> dict[str, list[Finalist]]:
+    """Arm -> the best by error of its Pareto front, at most `finalists`; of "default" the default genome. Equal ones share their runs."""
+    found, folders, settings = {}, {}, search.settings
+    for arm in sorted(search.arms, key=lambda arm: arm != DEFAULT):
+        trained = [t for t in recorded(search.study(arm)) if t.state.name == "COMPLETE" and COPY_OF not in t.user_attrs]
+        front = sorted(pareto_front(trained), key=lambda t: t.user_attrs[MEASURED]["error"])
+        if arm == DEFAULT:
+            front = trained[:1]
+        found[arm] = []
+        for trial in front[: settings.finalists]:
+            turn = trial.user_attrs[TURN]
+            experiment = settings.experiment if arm == DEFAULT else settings.genome.decode(trial.params)
+            folder = folders.setdefault(settings.genome.key(experiment), f"{arm}-{turn}")
+            found[arm].append(Finalist(arm, turn, experiment, folder))
+    return {arm: found[arm] for arm in search.arms}
+
+
+def pareto_front(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Those that no other trial dominates."""
+    return [t for t in trials if not any(dominates(other.values, t.values) for other in trials)]
+
+
+def tested(runs: Mapping[str, Sequence[Run]], model: str) -> tuple[pd.DataFrame, list[str]]:
+    """(results, warnings): every arm's runs on the test split with every set of modalities, measured against each control.
+
+    Utterances are resampled once for all sets, since they are the same ones: else the intervals of the means were too narrow.
+    """
+    trials, notes, names = [], [], []
+    for arm, several in runs.items():
+        for run in several:
+            frame, task = predicted(run, PROTOCOL), run.spec.task
+            notes += frame.attrs["warnings"]
+            floors = floor(run.dataset["train"].labels[run.spec.target], run.dataset["test"].labels[run.spec.target], task)
+            names = list(dict.fromkeys(frame["subset"]))
+            for subset, part in frame.groupby("subset", sort=False):
+                # single precision: a kept frame holds the short decimals of such numbers
+                prediction, label = (part[name].to_numpy(np.float32).astype(float) for name in ("prediction", "label"))
+                trials.append(Trial(arm, model, run.experiment.seed, str(subset), WHOLE, prediction, label, floors))
+    controls = [arm for arm in (DEFAULT, "random") if arm in runs] or [""]
+    frames = [
+        comparison(trials, names, task, PROTOCOL, against=f"{control}/{model}").assign(against=control) for control in controls if trials
+    ]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(), list(dict.fromkeys(notes))
+
+
+def validation_score(run: Run) -> float:
+    """The validation score of the chosen epoch."""
+    return float((run.path / "done").read_text(encoding="utf-8").split()[-1])
+
+
+def _best(search: Search, several: Sequence[Finalist], failed: Failures) -> Finalist | None:
+    """The finalist that validates best after its full training."""
+    scores = {one: Run(path) for one in several if (path := one.job(search.path, 0)[1]) not in failed}
+    return min(scores, key=lambda one: validation_score(scores[one]), default=None)
+
+
+def _train(jobs: Sequence[tuple[Experiment, Path]], workers: int, bar: Any) -> Failures:
+    """Train what is not done yet, several at a time; folder -> error, of those that could not be."""
+    todo = {path: experiment for experiment, path in jobs if not Run(path).done}
+    bar.total = (bar.total or 0) + len(todo)
+    bar.refresh()
+    failed = {}
+    for path, error in _parallel(list(todo.items()), workers):
+        bar.update()
+        if error:
+            failed[path] = error
+    return failed
+
+
+def _parallel(todo: Sequence[tuple[Path, Experiment]], workers: int) -> Iterator[tuple[Path, str]]:
+    if workers == 1 or len(todo) < 2:
+        yield from (_run(path, experiment) for path, experiment in todo)
+        return
+    from joblib import Parallel, delayed, parallel_config
+    from joblib.externals.loky import get_reusable_executor
+
+    with parallel_config("loky", inner_max_num_threads=1):
+        try:
+            yield from Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1, pre_dispatch="n_jobs")(
+                delayed(_run)(path, experiment) for path, experiment in todo
+            )
+        finally:
+            get_reusable_executor(max_workers=workers).shutdown(wait=True, kill_workers=True)
+
+
+def _run(path: Path, experiment: Experiment) -> tuple[Path, str]:
+    """Train one run, or go on with it; (its folder, "" or what went wrong)."""
+    import torch
+
+    threads = torch.get_num_threads()
+    try:
+        train(experiment, path, resume=True, progress=False)
+    except (ValueError, ArithmeticError, RuntimeError, MemoryError) as error:
+        return path, " ".join(f"{type(error).__name__}: {error}".split())
+    finally:
+        torch.set_num_threads(threads)
+    return path, ""
+
+
+def _notes(search: Search, chosen: Mapping[str, Sequence[Finalist]]) -> list[str]:
+    """What must be said of the arms."""
+    notes, settings = [], search.settings
+    for arm, several in chosen.items():
+        record = recorded(search.study(arm))
+        trained = sum(t.state.name in ("COMPLETE", "PRUNED") and COPY_OF not in t.user_attrs for t in record)
+        refused = [t.user_attrs[MESSAGE] for t in record if MESSAGE in t.user_attrs]
+        if trained < settings.trials:
+            reason = f"; the last failure: {refused[-1]}" if refused else ""
+            notes.append(f"{arm}: stopped after {trained} of {settings.trials} trials, because all others were copies or failed{reason}")
+        if not several:
+            notes.append(f"{arm}: no trial was trained to the end, so it has no winner")
+    return notes
