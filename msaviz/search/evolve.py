@@ -51,10 +51,11 @@ def search(
 ) -> Search:
     """Search, train the winners and test them; everything is in the folder `out`, and the same call goes on with what is there.
 
-    `trials`: trained ones of each arm. `genes`: prefixes of the searchable options that may vary. `epochs`: those of a trial; the winners
-    are trained for the experiment's own. `seeds`: runs of each winner. `storage`: "" (a journal in the folder), a database URL or
-    "grpc://host:port"; machines that run the same call with the same storage (and a folder of the same name) share the work. With
-    nothing said about `missing`, whole modalities go missing in training (`mixture:inter_modal=true`), as they do in the validation.
+    `trials`: trained ones of each arm. `genes`: prefixes of the searchable options that may vary. `epochs`: those of a trial.
+    `finalists`: genomes of each arm's front that are trained from scratch, for the experiment's own epochs, with each of `seeds` seeds;
+    the one that validates best on average wins. `storage`: "" (a journal in the folder), a database URL or "grpc://host:port"; machines
+    that run the same call with the same storage (and a folder of the same name) share the work. With nothing said about `missing`, whole
+    modalities go missing in training (`mixture:inter_modal=true`), as they do in the validation.
     Raises ValueError for what does not exist, and where the folder holds another search.
     """
     options = {"trials": trials, "sampler": sampler, "objectives": tuple(objectives), "controls": controls, "genes": tuple(genes)}

@@ -80,8 +80,8 @@ class Genome:
     def decode(self, genes: Mapping[str, Any]) -> Experiment:
         """The experiment that the genes build, repaired and in its one canonical form.
 
-        An empty set of modalities is all of them, a pair with an inactive modality is dropped, a full set is "all", what says nothing beside
-        the others is at its default. Raises ValueError for what the options refuse.
+        An empty set of modalities is all of them, a pair with an inactive modality is dropped, a full set is "all", and what says
+        nothing beside the others is at its default. Raises ValueError for what the options refuse.
         """
         changes: dict[str, Any] = {path: genes[path] for path, known in self.space.items() if "subset_of" not in known}
         sets = {path: known["subset_of"] for path, known in search_space(self.base).items() if "subset_of" in known}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 PROTOCOL = "subsets"
+CONTROLS = (DEFAULT, "random")
 Failures = dict[Path, str]
 
 
@@ -46,20 +48,19 @@ class Finalist:
 
 
 def decide(search: Search, *, workers: int = 1, progress: bool = True) -> None:
-    """Train the finalists, then each arm's winner with every seed; write results.csv and winners.json. One process at a time does it."""
+    """Train the finalists with every seed, choose each arm's winner; write results.csv and winners.json. One process at a time does it."""
     from filelock import FileLock
 
     settings = search.settings
     with FileLock(search.path / "winners.lock"):
         chosen = finalists(search)
-        bar = tqdm(desc="winners", unit="run", disable=not progress, smoothing=0)
-        with bar:
-            failed = _train([one.job(search.path, 0) for ones in chosen.values() for one in ones], workers, bar)
-            won = {arm: best for arm, ones in chosen.items() if (best := _best(search, ones, failed)) is not None}
-            jobs = {arm: [one.job(search.path, seed) for seed in range(settings.seeds)] for arm, one in won.items()}
-            failed |= _train([job for several in jobs.values() for job in several], workers, bar)
-        runs = {arm: [Run.open(path) for _, path in several if path not in failed] for arm, several in jobs.items()}
-        frame, leaks = tested({arm: several for arm, several in runs.items() if several}, settings.experiment.model_name)
+        jobs = {one: [one.job(search.path, seed) for seed in range(settings.seeds)] for ones in chosen.values() for one in ones}
+        with tqdm(desc="winners", unit="run", disable=not progress, smoothing=0) as bar:
+            failed = train_all([job for several in jobs.values() for job in several], workers, bar)
+        trained = {one: [Run.open(path) for _, path in several if path not in failed] for one, several in jobs.items()}
+        won = {arm: best for arm, ones in chosen.items() if (best := _best(ones, trained)) is not None}
+        runs = {arm: trained[one] for arm, one in won.items()}
+        frame, leaks = outcome({arm: several for arm, several in runs.items() if several}, settings.experiment.model_name, CONTROLS)
         write_text(search.path / "results.csv", frame.to_csv(index=False))
         told = {arm: {"trial": won[arm].trial, "runs": [run.name for run in several]} for arm, several in runs.items() if several}
         notes = [*_notes(search, chosen), *(f"{path.name} could not be trained: {error}" for path, error in failed.items()), *leaks]
@@ -88,8 +89,8 @@ def pareto_front(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     return [t for t in trials if not any(dominates(other.values, t.values) for other in trials)]
 
 
-def tested(runs: Mapping[str, Sequence[Run]], model: str) -> tuple[pd.DataFrame, list[str]]:
-    """(results, warnings): every arm's runs on the test split with every set of modalities, measured against each control.
+def outcome(runs: Mapping[str, Sequence[Run]], model: str, controls: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
+    """(results, warnings): every arm's runs on the test split with every set of modalities, beside each of the `controls` that is there.
 
     Utterances are resampled once for all sets, since they are the same ones: else the intervals of the means were too narrow.
     """
@@ -104,9 +105,9 @@ def tested(runs: Mapping[str, Sequence[Run]], model: str) -> tuple[pd.DataFrame,
                 # single precision: a kept frame holds the short decimals of such numbers
                 prediction, label = (part[name].to_numpy(np.float32).astype(float) for name in ("prediction", "label"))
                 trials.append(Trial(arm, model, run.experiment.seed, str(subset), WHOLE, prediction, label, floors))
-    controls = [arm for arm in (DEFAULT, "random") if arm in runs] or [""]
+    there = [arm for arm in controls if arm in runs] or [""]
     frames = [
-        comparison(trials, names, task, PROTOCOL, against=f"{control}/{model}").assign(against=control) for control in controls if trials
+        comparison(trials, names, task, PROTOCOL, against=f"{control}/{model}").assign(against=control) for control in there if trials
     ]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(), list(dict.fromkeys(notes))
 
@@ -116,13 +117,13 @@ def validation_score(run: Run) -> float:
     return float((run.path / "done").read_text(encoding="utf-8").split()[-1])
 
 
-def _best(search: Search, several: Sequence[Finalist], failed: Failures) -> Finalist | None:
-    """The finalist that validates best after its full training."""
-    scores = {one: Run(path) for one in several if (path := one.job(search.path, 0)[1]) not in failed}
-    return min(scores, key=lambda one: validation_score(scores[one]), default=None)
+def _best(several: Sequence[Finalist], trained: Mapping[Finalist, Sequence[Run]]) -> Finalist | None:
+    """The finalist that validates best after its full training, on average over the seeds: one run alone says too little."""
+    scores = {one: mean(map(validation_score, trained[one])) for one in several if trained[one]}
+    return min(scores, key=lambda one: scores[one], default=None)
 
 
-def _train(jobs: Sequence[tuple[Experiment, Path]], workers: int, bar: Any) -> Failures:
+def train_all(jobs: Sequence[tuple[Experiment, Path]], workers: int, bar: Any) -> Failures:
     """Train what is not done yet, several at a time; folder -> error, of those that could not be."""
     todo = {path: experiment for experiment, path in jobs if not Run(path).done}
     bar.total = (bar.total or 0) + len(todo)
