@@ -27,12 +27,10 @@ BASELINES: Mapping[str, Mapping[str, Any]] = {
     "early fusion": {"model": "early_fusion"},
     "late fusion": {"model": "late_fusion"},
     "DERL": {"model": "derl"},
-    "MIDG": {"model": "midg"},
 }
 ABLATIONS: Mapping[str, Mapping[str, Any]] = {
     "flat mixture": {"model.flat": True},
     "no transfer": {"model.pairs": "none", "model.distillation_weight": 0.0, "model.partial_weight": 0.0},
-    "no pairs": {"model.pairs": "none"},
     "single task": {"model.multitask": False},
 }
 METRICS = ("mae", "acc2_negpos", "acc7", "corr")

@@ -14,12 +14,12 @@ import traceback
 import warnings
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 from msaviz.app import cli_compare, cli_search
-from msaviz.app.cli_compare import pairs
+from msaviz.app.arguments import experiment_of, pairs
 
 app = typer.Typer(
     help="See inside multimodal sentiment models: train, evaluate under missing modalities, look inside, report.",
@@ -84,7 +84,7 @@ def options(
     """Show every path that `train --set` accepts, with its default."""
     from msaviz.options import paths
 
-    found = paths(_experiment(model, "synthetic", 0, []))
+    found = paths(experiment_of(model, "synthetic", 0, []))
     if as_json:
         typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
         return
@@ -143,7 +143,7 @@ def train(
     """Train a model on a source and leave a run folder."""
     from msaviz.data.load import SEPARATOR
 
-    experiment = _experiment(model, SEPARATOR.join(source or ["synthetic"]), seed, set_ or [])
+    experiment = experiment_of(model, SEPARATOR.join(source or ["synthetic"]), seed, set_ or [])
     from msaviz.training.loop import train as train_
 
     run = train_(experiment, out, resume=resume, progress=not quiet)
@@ -219,16 +219,6 @@ def notebook(
     from msaviz.app.notebook import run_notebook
 
     typer.echo(f"wrote {run_notebook(name, out, pairs(parameter or []), timeout=timeout)}")
-
-
-def _experiment(model: str, source: str, seed: int, changes: list[str]) -> Any:
-    from msaviz.catalog import MODELS
-    from msaviz.options import override, validated
-    from msaviz.training.experiment import Experiment
-
-    MODELS[model]  # an unknown name is told before anything else is read
-    start = validated(Experiment, {"model": model, "data": source, "seed": seed})
-    return override(start, pairs(changes))
 
 
 def _joined(arguments: list[str]) -> list[str]:

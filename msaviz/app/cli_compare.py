@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from msaviz.app.arguments import names, pairs
+
 
 class Compared(StrEnum):
     """By what a checkpoint of a comparison was chosen."""
@@ -53,8 +55,8 @@ def compare(
     from msaviz.training.compare import compare as compare_
 
     found = compare_(
-        _names(models),
-        _names(objectives),
+        names(models),
+        names(objectives),
         sources or ["synthetic"],
         protocol,
         seeds=seeds,
@@ -64,7 +66,7 @@ def compare(
         scheduler=scheduler,
         selection=selection.value,
         against=against,
-        domains=_names(domains),
+        domains=names(domains),
         progress=not quiet,
     )
     page = write_page(found)
@@ -74,17 +76,3 @@ def compare(
         typer.echo(f"msaviz: {name}: {error}", err=True)
     if found.failed:
         raise typer.Exit(1)
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def pairs(texts: list[str]) -> dict[str, str]:
-    found = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise ValueError(f"expected NAME=VALUE, got {text!r}")
-        found[name.strip()] = value
-    return found

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from msaviz.app.cli_compare import _names as names
+from msaviz.app.arguments import experiment_of, names
 
 WRITTEN = ("search.html", "results.csv", "trials.csv", "genes.csv", "search.json", "journal.log", "runs")
 
@@ -56,14 +56,13 @@ def search(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
     """Evolve a model's searchable options, beside controls of equal cost, and train the winners from scratch."""
-    from msaviz.app.cli import _experiment
     from msaviz.app.evolution import told, write_page
     from msaviz.data.load import SEPARATOR
     from msaviz.search.evolve import search as search_
 
     start = time.perf_counter()
     found = search_(
-        _experiment(model, SEPARATOR.join(sources or ["synthetic"]), seed, set_ or []),
+        experiment_of(model, SEPARATOR.join(sources or ["synthetic"]), seed, set_ or []),
         out,
         trials=trials,
         sampler=sampler.value,

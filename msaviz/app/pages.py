@@ -196,9 +196,15 @@ class Subject:
         alone = {"+".join(s): self.run.observe(self.split, missingness=Subset(keep=s), limit=self.limit) for s in parts}
         return {**alone, "+".join(full): self.trace}
 
+    @property
+    def routes_utterances(self) -> bool:
+        """Whether some router sends whole utterances to experts."""
+        return any(routing.time is None for routing in self.trace.outputs[0].routing.values())
+
     def answer(self, page: Page) -> pd.DataFrame:
-        """The page's table about this run; of its epochs nothing where fewer than two were kept."""
-        if page.table.of == "epochs" and len(self.run.epochs) < 2:
+        """The page's table about this run; of its epochs nothing where fewer than two were kept, of sets nothing where none is routed."""
+        nothing = {"epochs": lambda: len(self.run.epochs) < 2, "subsets": lambda: not self.routes_utterances}
+        if nothing.get(page.table.of, lambda: False)():
             return pd.DataFrame(columns=list(page.table.columns))
         subjects = {"history": self.run.history, "epochs": lambda: self.epochs, "subsets": lambda: self.subsets}
         return page.answer(subjects.get(page.table.of, lambda: self.traces if page.swept else self.trace)())

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from msaviz import catalog
-from msaviz.app import cli
-from msaviz.app.cli import main
+from msaviz.app.arguments import experiment_of, pairs
+from msaviz.app.cli import _joined, main
 from msaviz.app.groups import replay
 from msaviz.options import paths
 from msaviz.training.protocols import COLUMNS
@@ -101,14 +101,14 @@ def test_stopping_says_how_to_go_on(monkeypatch, capsys):
 
 def test_pairs_of_papermill_are_understood():
     given = ["notebook", "x", "-p", "RATE", "-1", "-p", "RUN=a=b", "--out", "o"]
-    assert cli._joined(given) == ["notebook", "x", "-p", "RATE=-1", "-p", "RUN=a=b", "--out", "o"]
-    assert cli.pairs(["RUN=a=b"]) == {"RUN": "a=b"}
+    assert _joined(given) == ["notebook", "x", "-p", "RATE=-1", "-p", "RUN=a=b", "--out", "o"]
+    assert pairs(["RUN=a=b"]) == {"RUN": "a=b"}
 
 
 def test_options_are_the_paths_of_an_experiment(capsys):
     assert run("options", "derl", "--json") == 0
     found = json.loads(capsys.readouterr().out)
-    assert found == json.loads(json.dumps(paths(cli._experiment("derl", "synthetic", 0, []))))
+    assert found == json.loads(json.dumps(paths(experiment_of("derl", "synthetic", 0, []))))
     assert found["model.experts"] == 4
 
 
@@ -144,7 +144,7 @@ def test_replay_trains_the_same_experiment(tiny):
         given = dict(zip(rest[::2], rest[1::2], strict=True))
         changes = [value for name, value in zip(rest[::2], rest[1::2], strict=True) if name == "--set"]
         assert command == "train"
-        assert cli._experiment(model, given["--data"], int(given["--seed"]), changes) == Run.open(folder).experiment
+        assert experiment_of(model, given["--data"], int(given["--seed"]), changes) == Run.open(folder).experiment
 
 
 def test_several_data_are_one_source_each_a_domain(tmp_path, capsys):
