@@ -56,7 +56,8 @@ def search(
     the one that validates best on average wins. `storage`: "" (a journal in the folder), a database URL or "grpc://host:port"; machines
     that run the same call with the same storage (and a folder of the same name) share the work. With nothing said about `missing`, whole
     modalities go missing in training (`mixture:inter_modal=true`), as they do in the validation.
-    Raises ValueError for what does not exist, and where the folder holds another search.
+    With more `trials`, `finalists` or `seeds` than before, the same search goes on to them. Raises ValueError for what does not exist, and
+    where the folder holds another search.
     """
     options = {"trials": trials, "sampler": sampler, "objectives": tuple(objectives), "controls": controls, "genes": tuple(genes)}
     options |= {"population": population, "epochs": epochs, "seeds": seeds, "finalists": finalists, "inherit": inherit, "prune": prune}

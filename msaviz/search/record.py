@@ -215,8 +215,12 @@ def read_csv(path: Path) -> pd.DataFrame:
     return frame.fillna({name: "" for name in WORDS if name in frame})
 
 
+MORE = ("trials", "finalists", "seeds")
+"""Settings that may change: the same search goes on to more (or rests on fewer) of them."""
+
+
 def difference(one: Mapping[str, Any], two: Mapping[str, Any]) -> str:
-    """What differs between two settings, as one sentence; "" where nothing does."""
+    """What makes two settings different searches, as one sentence; "" where nothing does."""
     a, b = paths(validated(Settings, one)), paths(validated(Settings, two))
-    changed = [f"{key}: {a.get(key)} there, {b.get(key)} asked" for key in sorted({*a, *b}) if a.get(key) != b.get(key)]
+    changed = [f"{key}: {a.get(key)} there, {b.get(key)} asked" for key in sorted({*a, *b} - {*MORE}) if a.get(key) != b.get(key)]
     return "; ".join(changed[:5])

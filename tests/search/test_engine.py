@@ -131,6 +131,19 @@ def test_a_killed_search_goes_on_to_the_record_of_an_uninterrupted_one(tmp_path)
     assert broken.evolution.genes.equals(whole.evolution.genes)
 
 
+def test_a_search_goes_on_to_more_trials_as_if_it_had_been_asked_for_them_at_first(tmp_path):
+    whole = start(tmp_path / "whole" / "s", trials=9)
+    work(whole, planted)
+    short = start(tmp_path / "short" / "s", trials=4)
+    work(short, planted)
+    assert len(short.evolution.trained) == 4
+    longer = start(tmp_path / "short" / "s", trials=9)
+    work(longer, planted)
+    assert record(longer).equals(record(whole))
+    with pytest.raises(ValueError, match="population: 4 there, 5 asked"):
+        start(tmp_path / "short" / "s", trials=9, population=5)
+
+
 def shared(search: Search) -> None:
     """Two worker processes, one of which is killed in its second trial: the budget is exact and every turn is there once."""
     workers = [process(search, 2, search.path / "flag"), process(search)]
