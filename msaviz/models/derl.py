@@ -159,7 +159,9 @@ class Derl(nn.Module):
     def losses(self, batch: Batch, spaces: Mapping[str, Spaces], present: Bool[Tensor, "b m"]) -> dict[str, Tensor]:
         found = {"balance": torch.stack([load_balance(r.gates, r.mask) for s in spaces.values() for r in s.routing.values()]).mean()}
         if batch.dropped:
-            found["completeness"] = torch.stack([F.mse_loss(s.completeness, batch.kept(m)) for m, s in spaces.items()]).mean()
+            every = torch.ones_like(batch.example, dtype=torch.bool)
+            errors = [(s.completeness - batch.kept(m)).square() for m, s in spaces.items()]
+            found["completeness"] = torch.stack([mean_where(error, every) for error in errors]).mean()
         if self.shared is not None:
             found["orthogonality"] = self.orthogonality(spaces, present)
             if len(self.modalities) > 1:

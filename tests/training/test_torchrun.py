@@ -16,12 +16,7 @@ from safetensors.torch import load_file
 
 from msaviz import Run
 from msaviz.catalog import MODELS
-from msaviz.options import paths
-from msaviz.training.experiment import Experiment
 from msaviz.training.parallel import share_of
-
-PER_PROCESS = {"reconstruction_weight", "completeness_weight", "auxiliary_weight", "distillation_weight", "partial_weight"}
-"""Weights of losses that a model makes of one process's rows alone."""
 
 
 def launch(*command: object, processes: int = 1) -> subprocess.CompletedProcess[str]:
@@ -36,10 +31,8 @@ def launch(*command: object, processes: int = 1) -> subprocess.CompletedProcess[
 
 
 def train(out: Path, model: str, processes: int = 1, *, start: tuple[object, ...] = ("-m", "msaviz"), **options: object) -> Run:
-    """What `msaviz train` leaves, with neither dropout nor losses that stay in one process."""
-    exact = {path for path in paths(Experiment(model=model)) if path.removeprefix("model.") in PER_PROCESS}
+    """What `msaviz train` leaves, without dropout."""
     changes = {
-        **dict.fromkeys(exact, 0),
         "model.dim": 8,
         "model.dropout": 0,
         "train.lr": 3e-3,
