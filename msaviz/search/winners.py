@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -19,6 +19,7 @@ from msaviz.search.sampler import DEFAULT, TURN, dominates
 from msaviz.training.domains import WHOLE
 from msaviz.training.experiment import Experiment
 from msaviz.training.gains import Trial, comparison
+from msaviz.training.jobs import parallel
 from msaviz.training.kept import predicted
 from msaviz.training.loop import train
 from msaviz.training.metrics import floor
@@ -129,34 +130,19 @@ def train_all(jobs: Sequence[tuple[Experiment, Path]], workers: int, bar: Any) -
     bar.total = (bar.total or 0) + len(todo)
     bar.refresh()
     failed = {}
-    for path, error in _parallel(list(todo.items()), workers):
-        bar.update()
-        if error:
-            failed[path] = error
+    with parallel(_run, min(workers, max(1, len(todo)))) as each:
+        for path, error in each(list(todo.items())):
+            bar.update()
+            if error:
+                failed[path] = error
     return failed
 
 
-def _parallel(todo: Sequence[tuple[Path, Experiment]], workers: int) -> Iterator[tuple[Path, str]]:
-    if workers == 1 or len(todo) < 2:
-        yield from (_run(path, experiment) for path, experiment in todo)
-        return
-    from joblib import Parallel, delayed, parallel_config
-    from joblib.externals.loky import get_reusable_executor
-
-    with parallel_config("loky", inner_max_num_threads=1):
-        try:
-            yield from Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1, pre_dispatch="n_jobs")(
-                delayed(_run)(path, experiment) for path, experiment in todo
-            )
-        finally:
-            get_reusable_executor(max_workers=workers).shutdown(wait=True, kill_workers=True)
-
-
-def _run(path: Path, experiment: Experiment) -> tuple[Path, str]:
+def _run(job: tuple[Path, Experiment]) -> tuple[Path, str]:
     """Train one run, or go on with it; (its folder, "" or what went wrong)."""
     import torch
 
-    threads = torch.get_num_threads()
+    (path, experiment), threads = job, torch.get_num_threads()
     try:
         train(experiment, path, resume=True, progress=False)
     except (ValueError, ArithmeticError, RuntimeError, MemoryError) as error:

@@ -72,10 +72,10 @@ def perform(jobs: Sequence[Job], *, workers: int = 1, scheduler: str | None = No
         return {}
     failed: dict[str, str] = {}
     bar = tqdm(total=len(todo), desc="comparison", unit="run", disable=not progress, smoothing=0)
-    with bar, _parallel(workers, scheduler) as parallel:
+    with bar, parallel(work, workers, scheduler) as each:
         left = {job.path for job in todo}
         try:
-            for path, error in parallel(todo):
+            for path, error in each(todo):
                 left.discard(path)
                 if error:
                     failed[path.name] = error
@@ -89,20 +89,22 @@ def perform(jobs: Sequence[Job], *, workers: int = 1, scheduler: str | None = No
 
 
 @contextmanager
-def _parallel(workers: int, scheduler: str | None) -> Iterator[Callable[[Sequence[Job]], Iterator[tuple[Path, str]]]]:
-    """A function from jobs to their results, as they come; its workers are gone when the block is left, however it is left."""
+def parallel(
+    work: Callable[[Any], Any], workers: int = 1, scheduler: str | None = None
+) -> Iterator[Callable[[Sequence[Any]], Iterator[Any]]]:
+    """A function from tasks to what `work` makes of each, as they come; its workers are gone when the block is left, however it is left."""
     from joblib import Parallel, delayed, parallel_config
 
-    def results(jobs: Sequence[Job]) -> Iterator[Any]:
+    def results(tasks: Sequence[Any]) -> Iterator[Any]:
         return Parallel(n_jobs=-1 if scheduler else workers, return_as="generator_unordered", batch_size=1, pre_dispatch="n_jobs")(
-            delayed(work)(job) for job in jobs
+            delayed(work)(task) for task in tasks
         )
 
     if scheduler:
         with _client(scheduler) as client, parallel_config("dask", client=client):
             yield results
     elif workers == 1:
-        yield lambda jobs: map(work, jobs)
+        yield lambda tasks: map(work, tasks)
     else:
         from joblib.externals.loky import get_reusable_executor
 
