@@ -178,8 +178,8 @@ def test_a_database_serves_two_machines_with_folders_of_their_own(tmp_path):
     one, two = map(record, searches)
     assert one.equals(two)
     assert (one["copy_of"] < 0).sum() == 5
-    with pytest.raises(ValueError, match="trials: 5 there, 7 asked"):
-        start(tmp_path / "c" / "s", url, genes=genes, trials=7)
+    with pytest.raises(ValueError, match="population: 4 there, 5 asked"):
+        start(tmp_path / "c" / "s", url, genes=genes, trials=5, population=5)
 
 
 def test_a_grpc_server_serves_two_processes(tmp_path, free_port):
