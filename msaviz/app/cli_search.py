@@ -40,7 +40,7 @@ def search(
     population: Annotated[int, typer.Option(metavar="N", help="Trials of a generation.")] = 10,
     epochs: Annotated[int, typer.Option(metavar="N", help="Epochs of a trial; finalists are trained for train.epochs.")] = 6,
     finalists: Annotated[int, typer.Option(metavar="N", help="Best trials of each arm that are trained from scratch.")] = 3,
-    seeds: Annotated[int, typer.Option(metavar="N", help="Runs of each arm's winner, with other seeds.")] = 5,
+    seeds: Annotated[int, typer.Option(metavar="N", help="Runs of each finalist, with other seeds; the best on average wins.")] = 5,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     workers: Annotated[int, typer.Option(metavar="N", help="Processes that train at the same time.")] = 1,
     storage: Annotated[
