@@ -145,9 +145,11 @@ def test_a_search_goes_on_to_more_trials_as_if_it_had_been_asked_for_them_at_fir
 
 
 def shared(search: Search) -> None:
-    """Two worker processes, one of which is killed in its second trial: the budget is exact and every turn is there once."""
-    workers = [process(search, 2, search.path / "flag"), process(search)]
-    assert sorted(one.wait() for one in workers) == [-signal.SIGKILL, 0]
+    """Two worker processes, after a third one was killed in its second trial: the budget is exact and every turn is there once."""
+    killed = process(search, 2, search.path / "flag")
+    assert killed.wait() == -signal.SIGKILL  # before the others begin: a slow start must not leave it without a second trial
+    workers = [process(search), process(search)]
+    assert [one.wait() for one in workers] == [0, 0]
     trials = search.evolution.trials
     assert (trials["state"] == "complete").all()
     assert (trials["copy_of"] < 0).sum() == search.settings.trials
