@@ -15,11 +15,11 @@ import pandas as pd
 
 from msaviz.app.results import measured
 from msaviz.catalog import TABLES, VIEWS
-from msaviz.data.missing import RandomFrames, Subset
+from msaviz.data.missing import RandomFrames
 from msaviz.interpret.table import Table
 from msaviz.interpret.trace import Trace
 from msaviz.training.run import Run
-from msaviz.types import subsets
+from msaviz.training.validation import every_set
 from msaviz.viz.view import View
 
 RATES = (0.0, 0.2, 0.4, 0.6, 0.8)
@@ -192,9 +192,9 @@ class Subject:
     @cached_property
     def subsets(self) -> dict[str, Trace]:
         """ "text+audio" -> what the model does with these modalities alone; all of them last."""
-        *parts, full = subsets(self.run.spec.modalities)
-        alone = {"+".join(s): self.run.observe(self.split, missingness=Subset(keep=s), limit=self.limit) for s in parts}
-        return {**alone, "+".join(full): self.trace}
+        *parts, (full, _) = every_set(self.run.spec.modalities).items()
+        alone = {name: self.run.observe(self.split, missingness=missingness, limit=self.limit) for name, missingness in parts}
+        return {**alone, full: self.trace}
 
     @property
     def routes_utterances(self) -> bool:

@@ -37,11 +37,7 @@ KEYS = {"visual": "vision", "video": "vision", "acoustic": "audio", "labels": "r
 BERT, BERT_CHINESE = 30_522, 21_128
 LEAKS: Mapping[tuple[int, ...], str] = {
     (1284, 229, 686): "and reveal labels of the standard test split; use the bc-LSTM split or leave vision out.",
-    (
-        1207,
-        240,
-        752,
-    ): "and reveal labels of train and valid, but not of test: what validation chooses by vision fails there; leave vision out.",
+    (1207, 240, 752): "and reveal labels of train and valid, but not of test: what validation chooses by vision fails there; leave it out.",
 }
 """Sizes of MOSI's splits -> what those vectors give away there (bc-LSTM: a ridge on vision has Corr .65 on valid and .08 on test)."""
 STATIC = 300

@@ -13,11 +13,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from msaviz.data.dataset import Dataset
-from msaviz.data.domains import hold_out
 from msaviz.data.load import load
 from msaviz.files import atomic
 from msaviz.options import override
 from msaviz.training.experiment import Experiment
+from msaviz.training.learnt import learnable
 from msaviz.training.loop import Trainer
 from msaviz.training.validation import score_of
 
@@ -51,11 +51,7 @@ OBJECTIVES: Mapping[str, Callable[[Measured], float]] = {
 
 def searched(experiment: Experiment) -> Dataset:
     """The data that a search may see: the experiment's own without the test split. ValueError where a split to train with is lacking."""
-    domains = experiment.domains
-    dataset = hold_out(load(experiment.data), domains.sources, domains.targets)
-    for split in ("train", "valid"):
-        if split not in dataset.splits or not len(dataset.splits[split]):
-            raise ValueError(f"{dataset.name} has no {split!r} split to search with; it has {', '.join(dataset.splits)}")
+    dataset = learnable(load(experiment.data), experiment)
     return replace(dataset, splits={split: dataset.splits[split] for split in ("train", "valid")})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any
@@ -13,9 +14,10 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from msaviz.files import write_json, write_text
+from msaviz.interpret.pareto_front import nondominated
 from msaviz.options import override
 from msaviz.search.record import COPY_OF, MEASURED, MESSAGE, Search, recorded
-from msaviz.search.sampler import DEFAULT, TURN, dominates
+from msaviz.search.sampler import DEFAULT, TURN
 from msaviz.training.domains import WHOLE
 from msaviz.training.experiment import Experiment
 from msaviz.training.gains import Trial, comparison
@@ -87,7 +89,9 @@ def finalists(search: Search) -> dict[str, list[Finalist]]:
 
 def pareto_front(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """Those that no other trial dominates."""
-    return [t for t in trials if not any(dominates(other.values, t.values) for other in trials)]
+    if not trials:
+        return []
+    return list(compress(trials, nondominated(np.array([t.values for t in trials]))))
 
 
 def outcome(runs: Mapping[str, Sequence[Run]], model: str, controls: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:

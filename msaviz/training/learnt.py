@@ -8,8 +8,17 @@ import numpy as np
 
 from msaviz.catalog import MODELS, OBJECTIVES
 from msaviz.data.dataset import Dataset, Split
-from msaviz.data.domains import PSEUDO_DOMAINS, balanced_order, style_clusters
+from msaviz.data.domains import PSEUDO_DOMAINS, balanced_order, hold_out, style_clusters
 from msaviz.training.experiment import Experiment
+
+
+def learnable(dataset: Dataset, experiment: Experiment) -> Dataset:
+    """The data with the experiment's unseen domains kept for the test; ValueError where there is nothing to learn from or to choose by."""
+    dataset = hold_out(dataset, experiment.domains.sources, experiment.domains.targets)
+    for split in ("train", "valid"):
+        if split not in dataset.splits or not len(dataset.splits[split]):
+            raise ValueError(f"{dataset.name} has no {split!r} split to train with; it has {', '.join(dataset.splits)}")
+    return dataset
 
 
 def training_split(dataset: Dataset, experiment: Experiment) -> tuple[Split, tuple[str, ...]]:

@@ -17,14 +17,13 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from msaviz.catalog import OBJECTIVES
-from msaviz.data.domains import hold_out
 from msaviz.data.load import Dataset, load
 from msaviz.data.missing import corrupt
 from msaviz.files import atomic, write_text
 from msaviz.nn.parallel import sharing
 from msaviz.training.checkpoint import read_checkpoint, write_checkpoint
 from msaviz.training.experiment import Experiment
-from msaviz.training.learnt import epoch_order, training_split
+from msaviz.training.learnt import epoch_order, learnable, training_split
 from msaviz.training.optimization import choose_device, make_optimizer, total_steps
 from msaviz.training.parallel import (
     average_gradients,
@@ -54,10 +53,7 @@ def train(experiment: Experiment, out: str | Path | None = None, *, resume: bool
     rank, world = join_processes()
     if experiment.train.threads:
         torch.set_num_threads(experiment.train.threads)
-    dataset = hold_out(load(experiment.data), experiment.domains.sources, experiment.domains.targets)
-    for split in ("train", "valid"):
-        if split not in dataset.splits or not len(dataset.splits[split]):
-            raise ValueError(f"{dataset.name} has no {split!r} split to train with; it has {', '.join(dataset.splits)}")
+    dataset = learnable(load(experiment.data), experiment)
     path = Path(out) if out is not None else Path("runs") / f"{experiment.model_name}-{Path(dataset.name).stem}-{experiment.seed}"
     if (path / "checkpoint").exists() and not resume and not (path / "done").exists():
         raise ValueError(f"{path} holds an unfinished run; add --resume to go on with it, or delete it")

@@ -17,12 +17,13 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from msaviz.data.missing import Corruption, Noise, Nothing, RandomFrames, Span, Spans, Subset, WholeModality
+from msaviz.data.missing import Corruption, Noise, Nothing, RandomFrames, Span, Spans, WholeModality
 from msaviz.training import domains
 from msaviz.training.metrics import correlation, floor, headline, higher_is_better, metrics, paired_bootstrap, per_example
 from msaviz.training.run import about
 from msaviz.training.selection import Selection, best_per_metric, named_selection
-from msaviz.types import Task, subsets
+from msaviz.training.validation import every_set
+from msaviz.types import Task
 
 RATES = tuple(round(0.1 * i, 1) for i in range(10))
 COLUMNS = ["run", "model", "seed", "protocol", "split", "selection", "rate", "subset", "domain", "task", "metric", "value", "floor"]
@@ -55,7 +56,7 @@ def _clean(modalities: Sequence[str], rates: Sequence[float]) -> list[Condition]
 
 def _subsets(modalities: Sequence[str], rates: Sequence[float]) -> list[Condition]:
     """All 2^M - 1 sets of modalities, small ones first; the full set is last."""
-    return [Condition(0.0, "+".join(s), Subset(keep=s) if len(s) < len(modalities) else Nothing()) for s in subsets(modalities)]
+    return [Condition(0.0, name, missingness) for name, missingness in every_set(modalities).items()]
 
 
 PROTOCOLS: Mapping[str, Callable[[Sequence[str], Sequence[float]], list[Condition]]] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -67,9 +67,14 @@ class Validator:
 def conditions_of(experiment: Experiment, modalities: tuple[str, ...]) -> dict[str, Corruption]:
     """Name -> missingness: every missing rate ("0.3"), or every set of modalities ("text+audio"), by `train.validation`."""
     if experiment.train.validation == "subsets":
-        return {"+".join(s): Subset(keep=s) if len(s) < len(modalities) else COMPLETE for s in subsets(modalities)}
+        return every_set(modalities)
     kind = WholeModality if getattr(experiment.missing, "inter_modal", False) else RandomFrames
     return {f"{rate:g}": kind(rate=rate) for rate in experiment.train.validation_rates}
+
+
+def every_set(modalities: Sequence[str]) -> dict[str, Corruption]:
+    """ "text+audio" -> what leaves these modalities alone, for all 2^M - 1 sets; the full one, which loses nothing, is last."""
+    return {"+".join(s): Subset(keep=s) if len(s) < len(modalities) else COMPLETE for s in subsets(modalities)}
 
 
 def is_complete(missingness: Corruption) -> bool:
