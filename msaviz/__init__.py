@@ -9,11 +9,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from msaviz.app.explore import explore
     from msaviz.app.notebook import run_notebook
+    from msaviz.app.notebooks import run_notebooks
     from msaviz.app.report import report
     from msaviz.catalog import DATASETS, MODELS, OBJECTIVES, TABLES, VIEWS
     from msaviz.data.dataset import Dataset
     from msaviz.data.load import load
+    from msaviz.interpret.attribution import attribute
     from msaviz.interpret.trace import Trace, observe
     from msaviz.options import override, paths
     from msaviz.search.record import Search
@@ -35,8 +38,11 @@ _HOME = {
     "compare": "msaviz.training.compare",
     "Run": "msaviz.training.run",
     "Search": "msaviz.search.record",
+    "attribute": "msaviz.interpret.attribution",
+    "explore": "msaviz.app.explore",
     "report": "msaviz.app.report",
     "run_notebook": "msaviz.app.notebook",
+    "run_notebooks": "msaviz.app.notebooks",
 }
 __all__ = list(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
 

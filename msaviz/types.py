@@ -104,6 +104,21 @@ def label_of(labels: Mapping[str, Tensor], head: str, spec: Spec) -> Tensor:
 
 
 @dataclass(frozen=True)
+class Steer:
+    """How a router is steered from outside: whom it may call, or what it decides. t may be 1: the same at every step.
+
+    An expert that is not `allowed` gets a gate of exactly 0, and the others are chosen and share as if it did not exist. `gates` stand in
+    for the router's own, whatever they sum to; where they are NaN the router decides.
+    """
+
+    allowed: Bool[Tensor, "b t e"] | None = None
+    gates: Float[Tensor, "b t e"] | None = None
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Steer:
+        return Steer(*(None if tensor is None else function(tensor) for tensor in (self.allowed, self.gates)))
+
+
+@dataclass(frozen=True)
 class Batch:
     """Some utterances: sequences, their masks, labels, domains and row numbers.
 
@@ -122,6 +137,8 @@ class Batch:
     complete: Batch | None = None
     dropped: Mapping[str, Bool[Tensor, "b t"]] = field(default_factory=dict)
     """True on steps that `complete` has and that were removed from this batch (empty when nothing was corrupted)."""
+    steered: Mapping[str, Steer] = field(default_factory=dict)
+    """By routing key: what a router is told from outside (nothing, outside of analyses)."""
 
     def __post_init__(self) -> None:
         if set(self.x) != set(self.mask):
@@ -174,11 +191,13 @@ class Batch:
             function(self.example),
             self.complete and self.complete.map(function),
             each(self.dropped),
+            {key: steer.map(function) for key, steer in self.steered.items()},
         )
 
     @staticmethod
     def join(batches: Sequence[Batch]) -> Batch:
-        """Batches of equal time axes, one after the other."""
+        """Batches of equal time axes, one after the other; none of them steered."""
+        assert not any(b.steered for b in batches)
 
         def each(parts: list[Mapping[str, Tensor]]) -> dict[str, Tensor]:
             return {k: torch.cat([part[k] for part in parts]) for k in parts[0]}
@@ -213,6 +232,8 @@ class Routing:
     time: Int[Tensor, "b t"] | None = None
     """First source step of each routed position, by utterance (long sequences are pooled to windows whose width depends
     on the utterance's own length); -1 for a summary token; None for an utterance-level router (t = 1)."""
+    wrote: Float[Tensor, "b s d"] | None = None
+    """The gated sums of the experts, as they go on from here: what flows through an expert is read from it. A trace does not keep it."""
 
 
 @dataclass(frozen=True)
@@ -255,7 +276,8 @@ class Output:
 
         def route(r: Routing) -> Routing:
             time = None if r.time is None else function(r.time)
-            return replace(r, logits=function(r.logits), gates=function(r.gates), mask=function(r.mask), time=time)
+            wrote = None if r.wrote is None else function(r.wrote)
+            return replace(r, logits=function(r.logits), gates=function(r.gates), mask=function(r.mask), time=time, wrote=wrote)
 
         return replace(
             self,

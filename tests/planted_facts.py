@@ -41,9 +41,8 @@ def facts(run: Run, split: str = "train") -> pd.DataFrame:
         own = [explained(private, truth.private[m][:, k]) for k in range(2)]
         foreign = [explained(spaces[f"private/{other}"], truth.private[m][:, k]) for k in range(2)]
         rows.append((f"private factors of {m} read from private/{m} (R²); control: private/{other}", np.mean(own), np.mean(foreign)))
-    health = TABLES["router_health"](trace)
-    domain = health[health.metric.str.contains("domain")]
-    rows.append(("routers' mutual information with the domain (mean); control: permuted", domain.value.mean(), domain.floor.mean()))
+    domain = TABLES["expert_information"](trace).query("variable == 'domain'")
+    rows.append(("routers' mutual information with the domain (mean); control: permuted", domain.value.mean(), domain.high.mean()))
     importance = TABLES["fusion_importance"](trace).query("domain == 'all'").groupby("modality").value.sum()
     rows += [(f"fusion importance of {m}", importance[m], 1 / 3) for m in MODALITIES]
     for rate in (0.0, 0.5, 0.9):

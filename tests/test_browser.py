@@ -5,36 +5,18 @@ Screenshots for a person to look at go to screenshots/ (which git ignores).
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from browser_tools import Visit, chromium
 from tiny_runs import trained
-
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-)
-SHOTS = Path(__file__).resolve().parents[1] / "screenshots"
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator:
-    if not Path(CHROMIUM).exists():
-        pytest.skip("no Chromium here (apt-get install chromium)")
-    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright here: pip install 'msaviz[test]'")
-    with playwright.sync_playwright() as engine:
-        opened = engine.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    with chromium() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")
@@ -46,30 +28,12 @@ def path(tmp_path_factory) -> Path:
     return report(runs, folder / "report.html")
 
 
-class Visit:
-    """A page, and all that it asked for and complained of."""
-
-    def __init__(self, browser, path: Path, **options):
-        self.asked: list[str] = []
-        self.complaints: list[str] = []
-        self.page = browser.new_page(**options)
-        self.page.on("request", lambda request: self.asked.append(request.url))
-        self.page.on("console", lambda message: self.complaints.append(message.text) if message.type in ("error", "warning") else None)
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.goto(path.as_uri())
-        self.page.wait_for_selector("html[data-figures]", timeout=120_000)
-
-    def count(self, selector: str) -> int:
-        return self.page.locator(selector).count()
-
-
 @pytest.fixture(scope="module", params=["light", "dark"])
 def visit(request, browser, path) -> Iterator[Visit]:
-    found = Visit(browser, path, viewport={"width": 1280, "height": 900}, color_scheme=request.param)
+    found = Visit(browser, path.as_uri(), "html[data-figures]", viewport={"width": 1280, "height": 900}, color_scheme=request.param)
     yield found
-    SHOTS.mkdir(exist_ok=True)
-    found.page.screenshot(path=SHOTS / f"report-{request.param}.png")
-    found.page.screenshot(path=SHOTS / f"report-{request.param}-whole.png", full_page=True)
+    found.shot(f"report-{request.param}")
+    found.shot(f"report-{request.param}-whole", full_page=True)
     found.page.close()
 
 

@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 import pytest
 from planted_evolution import answers
 
-from msaviz import Dataset, Experiment, evaluate, override, train
+from msaviz import Dataset, Experiment, attribute, evaluate, override, train
 from msaviz.catalog import MODELS, TABLES, VIEWS
 from msaviz.data.missing import Subset
 
@@ -61,6 +61,7 @@ def test_tables_and_views(run):
     subjects = {"trace": trace, "sweep": sweep, "history": run.history(), "epochs": {1: trace, 2: trace}, "comparison": comparison(run)}
     modalities = run.spec.modalities
     alone = {m: run.observe("test", missingness=Subset(keep=(m,)), limit=20) for m in modalities}
+    subjects["attributions"] = {name: attribute(trace, name, steps=4) for name in ("integrated_gradients", "feature_ablation")}
     subjects["subsets"] = {**alone, "+".join(modalities): trace}
     frames = {name: frame for name, frame in answers().items() if TABLES[name].of == "evolution"}  # the same for every run
     for name, table in TABLES.items():

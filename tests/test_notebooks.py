@@ -13,9 +13,19 @@ from nbformat.v4 import new_code_cell, new_notebook
 from tiny_runs import DATA, trained
 
 from msaviz.app import notebook as module
-from msaviz.app.notebook import NotebookError, checked, find, notebooks, open_or_train, parameters_of, run_notebook
+from msaviz.app.notebook import NotebookError, checked, find, index, notebooks, open_or_train, parameters_of, run_notebook
 
-NAMES = ("01_quickstart", "02_data", "03_routing", "04_private_shared", "05_missing", "06_domains", "07_evolution")
+NAMES = (
+    "00_index",
+    "01_quickstart",
+    "02_data",
+    "03_routing",
+    "04_private_shared",
+    "05_missing",
+    "06_domains",
+    "07_evolution",
+    "10_compare",
+)
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
 
@@ -135,6 +145,54 @@ def test_evolution(tmp_path):
     assert all(0 < value < 4 for value in (*found["mae"].values(), *found["best"].values()))
     assert found["trials"] >= 6  # copies come on top
     assert len(figures) == 9
+
+
+def test_the_index_names_every_notebook_once():
+    found = index()
+    assert found["notebook"].tolist() == list(notebooks())
+    assert found["what you learn"].str.endswith("?").all(), "each begins with a bold question"
+    assert (found["minutes"].dropna() > 0).all()
+    assert not found.set_index("notebook")["minutes"][list(NAMES)].isna().any(), "how long it takes is kept in the notebook"
+    row = found.set_index("notebook").loc["03_routing"]
+    assert row["what you learn"].startswith("Which expert works for what")
+    assert row["parameters"].split(", ") == list(parameters_of(find("03_routing")))
+    assert index("missing")["notebook"].tolist() == ["05_missing"]
+    assert index("no such name").empty
+
+
+def test_the_index_bears_a_notebook_that_says_nothing(tmp_path, monkeypatch):
+    broken(tmp_path, PARAMETERS)
+    monkeypatch.setattr(module, "notebooks", lambda: {"broken": tmp_path / "broken.ipynb"})
+    (row,) = index().to_dict("records")
+    assert (row["notebook"], row["what you learn"], row["parameters"]) == ("broken", "", "RUN, RATE, COUNT, RATES")
+    assert math.isnan(row["minutes"])
+
+
+def test_index(tmp_path):
+    found, figures = executed("00_index", tmp_path, NAME="0")
+    assert found["notebooks"] == [name for name in notebooks() if "0" in name]
+    assert found["minutes"] > 0
+    assert figures == []
+
+
+def test_compare(run, tmp_path, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("compared")
+    others = [trained(folder, "derl-1", seed=1), trained(folder, "plain", model="early_fusion")]
+    found, figures = executed("10_compare", tmp_path, RUNS=", ".join(map(str, [run, *others])))
+    assert found["models"] == {"derl": 2, "early_fusion": 1}
+    assert found["metric"] == "mae"
+    assert all(0 < value < 3 for value in (*found["value"].values(), *found["floor"].values()))
+    assert found["published"] == 57
+    assert len(figures) == 3
+
+
+def test_compare_trains_what_it_is_not_given(tmp_path):
+    small = {"MODELS": "unimodal", "DATA": DATA, "EPOCHS": 1, "PROTOCOL": "clean", "PUBLISHED": "nothing"}
+    found, figures = executed("10_compare", tmp_path, **small)
+    assert found["models"] == {"unimodal": 2}
+    assert found["wins"] == []  # alone
+    assert found["published"] == 0
+    assert len(figures) == 3
 
 
 def test_a_small_run_is_trained_once_and_kept():

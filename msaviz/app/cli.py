@@ -18,8 +18,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from msaviz.app import cli_compare, cli_search
-from msaviz.app.arguments import experiment_of, pairs
+from msaviz.app import cli_app, cli_compare, cli_notebook, cli_search
+from msaviz.app.arguments import experiment_of
 
 app = typer.Typer(
     help="See inside multimodal sentiment models: train, evaluate under missing modalities, look inside, report.",
@@ -205,20 +205,8 @@ def report(
     typer.echo(f"wrote {path}")
 
 
-@app.command()
-def notebook(
-    name: Annotated[str, typer.Argument(help="A notebook of ours (e.g. 01_quickstart) or a path.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the executed notebook.")],
-    parameter: Annotated[
-        list[str] | None,
-        typer.Option("-p", "--parameter", metavar="NAME VALUE", help="Set a parameter of the notebook (repeatable; NAME=VALUE works too)."),
-    ] = None,
-    timeout: Annotated[int, typer.Option(help="Seconds that one cell may take.")] = 3600,
-) -> None:
-    """Run a notebook with your parameters and keep the executed copy."""
-    from msaviz.app.notebook import run_notebook
-
-    typer.echo(f"wrote {run_notebook(name, out, pairs(parameter or []), timeout=timeout)}")
+app.command()(cli_notebook.notebook)
+app.command()(cli_app.app)
 
 
 def _joined(arguments: list[str]) -> list[str]:

@@ -7,12 +7,15 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msaviz.app.kernels import Kernels
+from msaviz.files import write_text
 from msaviz.options import read_value
 
 if TYPE_CHECKING:
@@ -57,29 +60,53 @@ def run_notebook(name: str, out: str | Path, parameters: Mapping[str, Any] | Non
     Parameters are checked before anything runs: an unknown one raises ValueError. A failing cell, one that takes more
     than `timeout` seconds and a kernel that dies raise NotebookError; the copy then shows how far it came.
     """
-    import nbclient.exceptions
-    import papermill
-
     path = find(name)
     given = checked(path, parameters or {})
     target = Path(out) / path.name
-    target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists() and target.samefile(path):
         raise ValueError(f"{out} is the notebook's own folder; choose another for the executed copy")
+    return execute(path, target, given, timeout=timeout, kernels=Kernels())
+
+
+def execute(path: Path, target: Path, parameters: Mapping[str, Any], *, timeout: int, kernels: Kernels) -> Path:
+    """Run the notebook `path` with parameters that were checked; `target` appears when it has ended, well or not, and in one piece.
+
+    Raises NotebookError as `run_notebook` does. Nothing that the kernel started outlives it.
+    """
+    import nbclient.exceptions
+    import papermill
+
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # it cannot read defaults with a colon; errors are told below
-    try:
-        # a FigureWidget would put plotly.js into the copy; the kernel's warnings speak of its own sockets, which are local
-        quiet = {"progress_bar": False, "store_widget_state": False, "extra_arguments": ["--log-level=40"]}
-        papermill.execute_notebook(path, target, given, execution_timeout=timeout, **quiet)
-    except papermill.PapermillExecutionError as error:
-        raise NotebookError(f"{path.name}, {_stopped(target)}: {error.ename}: {error.evalue} (see {target})") from None
-    except nbclient.exceptions.CellTimeoutError:
-        raise NotebookError(f"{path.name}, {_stopped(target)}: took more than {timeout} s (see {target})") from None
-    except nbclient.exceptions.DeadKernelError:
-        raise NotebookError(
-            f"{path.name}, {_stopped(target)}: its Python process died, perhaps for want of memory (see {target})"
-        ) from None
+    # a FigureWidget would put plotly.js into the copy; the kernel's messages speak of its own local sockets, and of being stopped
+    quiet = {"progress_bar": False, "store_widget_state": False, "extra_arguments": ["--log-level=50"]}
+    stopped = ""
+    with tempfile.TemporaryDirectory(prefix="msaviz-notebook-") as scratch:
+        copy = Path(scratch) / path.name
+        try:
+            papermill.execute_notebook(
+                path, copy, dict(parameters), execution_timeout=timeout, kernel_manager_class=kernels.manager(), **quiet
+            )
+        except papermill.PapermillExecutionError as error:
+            stopped = f"{_stopped(copy)}: {error.ename}: {error.evalue}"
+        except nbclient.exceptions.CellTimeoutError:
+            stopped = f"{_stopped(copy)}: took more than {timeout} s"
+        except nbclient.exceptions.DeadKernelError:
+            if kernels.ended:
+                raise NotebookError(f"{path.name}, {_stopped(copy)}: stopped") from None
+            stopped = f"{_stopped(copy)}: its Python process died, perhaps for want of memory"
+        finally:
+            kernels.end()
+        _keep(copy, target)
+    if stopped:
+        raise NotebookError(f"{path.name}, {stopped} (see {target})")
     return target
+
+
+def _keep(copy: Path, target: Path) -> None:
+    """Write the executed copy to where it was asked for, and let it say so."""
+    found = json.loads(copy.read_text(encoding="utf-8"))
+    found["metadata"].get("papermill", {})["output_path"] = str(target)
+    write_text(target, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
 
 
 def parameters_of(path: Path) -> dict[str, Any]:
@@ -111,6 +138,30 @@ def checked(path: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
         if default is not None and (not isinstance(found[name], wanted) or isinstance(found[name], bool) != isinstance(default, bool)):
             raise ValueError(f"{path.name}: {name} must be like its default {default!r}, got {value!r}")
     return found
+
+
+def index(name: str = "") -> pd.DataFrame:
+    """A row a notebook of ours whose name contains `name`: what one learns there (its first question), minutes of a headless run with
+    the defaults on two cores (NaN where nobody measured them), and its parameters."""
+    import pandas as pd
+
+    found = {key: json.loads(path.read_text(encoding="utf-8")) for key, path in notebooks().items() if name in key}
+    rows = [
+        {
+            "notebook": key,
+            "what you learn": _question("".join(content["cells"][0]["source"])),
+            "minutes": float(content["metadata"].get("msaviz", {}).get("minutes", "nan")),
+            "parameters": ", ".join(parameters_of(notebooks()[key])),
+        }
+        for key, content in found.items()
+    ]
+    return pd.DataFrame(rows, columns=["notebook", "what you learn", "minutes", "parameters"])
+
+
+def _question(text: str) -> str:
+    """The first bold question of a text in Markdown, in one line; empty where there is none."""
+    found = re.search(r"\*\*([^*]+\?)\*\*", text)
+    return " ".join(found.group(1).split()) if found else ""
 
 
 def _literal(node: ast.expr | None) -> Any:
@@ -163,8 +214,17 @@ def open_or_train(path: str | Path = "", *, model: str = "derl", data: str = "sy
             made = train_(experiment, Path(scratch) / kept.name, progress=False)
             if not kept.exists():
                 shutil.copytree(made.path, Path(scratch) / "whole")
-                os.rename(Path(scratch) / "whole", kept)
+                _rename(Path(scratch) / "whole", kept)
     return Run.open(kept)
+
+
+def _rename(whole: Path, kept: Path) -> None:
+    """Give a run its name, unless another notebook, which trained the same one, was quicker."""
+    try:
+        os.rename(whole, kept)
+    except OSError:
+        if not (kept / "done").exists():
+            raise
 
 
 def show(view: View, frame: pd.DataFrame, **options: Any) -> None:

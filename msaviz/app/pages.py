@@ -16,6 +16,7 @@ import pandas as pd
 from msaviz.app.results import measured
 from msaviz.catalog import TABLES, VIEWS
 from msaviz.data.missing import RandomFrames
+from msaviz.interpret.attribution import Attribution, attribute
 from msaviz.interpret.table import Table
 from msaviz.interpret.trace import Trace
 from msaviz.training.run import Run
@@ -26,6 +27,10 @@ RATES = (0.0, 0.2, 0.4, 0.6, 0.8)
 """Missing rates at which a `swept` page looks at the model."""
 LIMIT = 2000
 """Utterances of a split that the pages look at, at most."""
+EXPLAINED = 64
+"""Utterances that attributions are made for, spread evenly over the split."""
+METHODS = ("integrated_gradients", "gradient_shap", "feature_ablation", "occlusion")
+"""Methods that stand beside each other; what looks at one of them looks at the first."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,8 @@ class Page:
     keep: Callable[[pd.DataFrame], pd.Series] | None = None
     heading: str = ""
     swept: bool = False
+    few: bool = False
+    """Asked of the explained utterances only, or of the first method only."""
 
     @property
     def view(self) -> View:
@@ -71,6 +78,11 @@ class Chapter:
 
 def _losses(frame: pd.DataFrame) -> pd.Series:
     return frame["kind"] != "metric"
+
+
+def _example(number: int) -> Callable[[pd.DataFrame], pd.Series]:
+    """One of the utterances of a frame."""
+    return lambda frame: frame["example"] == frame["example"].unique()[min(number, frame["example"].nunique() - 1)]
 
 
 def _routed(frame: pd.DataFrame) -> pd.Series:
@@ -110,8 +122,41 @@ CHAPTERS = (
             Page("expert_usage", ask={"by": ("all", "domain")}, heading="Expert usage by modality and domain"),
             Page("expert_usage", ask={"by": "label"}, heading="Expert usage by label"),
             Page("expert_time"),
+            Page("routing_epochs"),
             Page("router_health"),
+            Page("expert_information"),
+            Page("expert_examples"),
             Page("gate_by_subset"),
+            Page("expert_knockout", draw={"by": "label"}, heading="Without one expert, by label"),
+            Page("router_swap"),
+        ),
+    ),
+    Chapter(
+        "Attribution",
+        f"Why these predictions? Explained are up to {EXPLAINED} utterances, spread over the split.",
+        (
+            *(
+                Page("token_attribution", ask={"count": 3}, keep=_example(i), heading=f"Words and moments: {which} prediction", few=True)
+                for i, which in enumerate(("the lowest", "a middle", "the highest"))
+            ),
+            Page("modality_attribution"),
+            Page("modality_shapley", few=True),
+            Page("word_attribution", few=True),
+            Page("feature_attribution", few=True),
+            Page("expert_attribution", few=True),
+        ),
+    ),
+    Chapter(
+        "Is the attribution true?",
+        "Does it add up, does it matter to the model, does it depend on what was learnt, and does it find what was planted?",
+        (
+            Page("attribution_completeness"),
+            Page("deletion_curve"),
+            Page("deletion_area"),
+            Page("attribution_faithfulness", few=True),
+            Page("attribution_sanity", few=True),
+            Page("attribution_agreement"),
+            Page("planted_evidence"),
         ),
     ),
     Chapter(
@@ -137,7 +182,12 @@ CHAPTERS = (
     Chapter(
         "Fusion",
         "What does the prediction rest on?",
-        (Page("fusion_importance"), Page("fusion_importance", swept=True, heading="Importance against the missing rate")),
+        (
+            Page("fusion_importance"),
+            Page("fusion_importance", swept=True, heading="Importance against the missing rate"),
+            Page("importance_map"),
+            Page("prediction_path"),
+        ),
     ),
     Chapter(
         "Spaces",
@@ -150,18 +200,19 @@ CHAPTERS = (
         (Page("search_progress"), Page("pareto_front"), Page("gene_importance"), Page("gene_frequency"), Page("lineage")),
     ),
 )
+BESIDE = ("epochs", "subsets", "attributions")
 REST = "More", "What else do the installed views show?"
 
 
 def chapters(of: str) -> Iterator[Chapter]:
     """The chapters whose tables are asked of "trace", "sweep", "history", "comparison" or "evolution", in order; empty ones are left out.
 
-    A table of "epochs" or "subsets" stands among those of the trace: it is asked of the same run's traces, by epoch or set of modalities.
+    A table of "epochs", "subsets" or "attributions" stands among those of the trace: it is asked of the same run's traces.
     """
     planned = {page.name for chapter in CHAPTERS for page in chapter.pages}
     rest = Chapter(*REST, tuple(Page(name) for name in VIEWS if name not in planned))
     for chapter in (*CHAPTERS, rest):
-        pages = tuple(page for page in chapter.pages if page.table.of == of or (of == "trace" and page.table.of in ("epochs", "subsets")))
+        pages = tuple(page for page in chapter.pages if page.table.of == of or (of == "trace" and page.table.of in BESIDE))
         if pages:
             yield Chapter(chapter.title, chapter.question, pages)
 
@@ -196,6 +247,16 @@ class Subject:
         alone = {name: self.run.observe(self.split, missingness=missingness, limit=self.limit) for name, missingness in parts}
         return {**alone, full: self.trace}
 
+    @cached_property
+    def sample(self) -> Trace:
+        """The explained utterances."""
+        return self.run.observe(self.split, limit=EXPLAINED)
+
+    @cached_property
+    def attributions(self) -> dict[str, Attribution]:
+        """Method -> what it says of the explained utterances."""
+        return {name: attribute(self.sample, name) for name in METHODS}
+
     @property
     def routes_utterances(self) -> bool:
         """Whether some router sends whole utterances to experts."""
@@ -206,8 +267,14 @@ class Subject:
         nothing = {"epochs": lambda: len(self.run.epochs) < 2, "subsets": lambda: not self.routes_utterances}
         if nothing.get(page.table.of, lambda: False)():
             return pd.DataFrame(columns=list(page.table.columns))
-        subjects = {"history": self.run.history, "epochs": lambda: self.epochs, "subsets": lambda: self.subsets}
-        return page.answer(subjects.get(page.table.of, lambda: self.traces if page.swept else self.trace)())
+        subjects: dict[str, Callable[[], Any]] = {
+            "history": self.run.history,
+            "epochs": lambda: self.epochs,
+            "subsets": lambda: self.subsets,
+            "attributions": lambda: dict(list(self.attributions.items())[: 1 if page.few else None]),
+            "trace": lambda: self.traces if page.swept else self.sample if page.few else self.trace,
+        }
+        return page.answer(subjects[page.table.of]())
 
 
 def answer_sweep(page: Page, sweep: pd.DataFrame) -> pd.DataFrame:

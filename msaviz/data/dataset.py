@@ -183,6 +183,17 @@ class Dataset:
             raise ValueError(f"{self.name} has no split {split!r}; these exist: {', '.join(self.splits)}")
         return self.splits[split]
 
+    def behind(self, split: str, rows: Sequence[int]) -> dict[str, Any]:
+        """What stands behind these rows for a person to read or to check: `texts`, `tokens` and the planted `evidence` by modality."""
+        part, truth = self[split], self.truth
+        found: dict[str, Any] = {
+            "texts": tuple(part.texts[row] for row in rows),
+            "tokens": tuple(tuple(part.tokens(row)) for row in rows) if len(part.token_strings) else (),
+        }
+        if truth is not None:
+            found["evidence"] = {m: tuple(e.row(row) for row in rows) for m, e in truth[split].evidence.items() if m in part.sequences}
+        return found
+
     def select(self, modalities: Sequence[str]) -> Dataset:
         """The same utterances with these modalities only; the fingerprint says so."""
         strange = [m for m in modalities if m not in self.spec.modalities]

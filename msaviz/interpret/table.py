@@ -15,7 +15,8 @@ class Table:
 
     `of` says what is asked: "trace" (one model over one split), "epochs" ({epoch: its trace}), "subsets" ({"text+audio":
     the trace with these modalities alone}, all of them last), "sweep" (the frame of a protocol), "comparison" (that of a
-    comparison), "history" (that of a run's history) or "evolution" (an `Evolution`). An answer to something the model does not
+    comparison), "history" (that of a run's history), "evolution" (an `Evolution`) or "attributions" ({label: an `Attribution`}, all of one
+    trace). An answer to something the model does not
     have (a table of routers for a model without routers) is an empty frame with the same columns, not an error.
     """
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -24,6 +24,12 @@ class Trace:
     model: nn.Module | None = None
     run: str = "run"
     split: str = "test"
+    texts: tuple[str, ...] = ()
+    """Transcript of each utterance; () where the data have none."""
+    tokens: tuple[tuple[str, ...], ...] = ()
+    """Of each utterance, the tokens behind the steps of the text modality; () where the source names none."""
+    evidence: Mapping[str, tuple[np.ndarray, ...]] = field(default_factory=dict)
+    """By modality, of each utterance: Bool[t], the steps that were planted to tell the label; {} for data of unknown truth."""
 
     @cached_property
     def examples(self) -> pd.DataFrame:
@@ -79,6 +85,12 @@ class Trace:
         return torch.cat([b.present(modality) for b in self.batches]).numpy()
 
 
+def kept(output: Output) -> Output:
+    """What a trace keeps of an output: all of it on the CPU in single precision, but for what only analyses with gradients read."""
+    light = replace(output, routing={key: replace(routing, wrote=None) for key, routing in output.routing.items()})
+    return light.map(lambda x: x.float().cpu() if x.is_floating_point() else x.cpu())
+
+
 @torch.inference_mode()
 def observe(model: nn.Module, batches: Iterable[Batch], *, spec: Spec, run: str = "run", split: str = "test") -> Trace:
     """Read `batches` with `model` in eval mode and keep everything it returned. The model's mode is restored."""
@@ -86,7 +98,7 @@ def observe(model: nn.Module, batches: Iterable[Batch], *, spec: Spec, run: str 
     was_training = model.training
     model.eval()
     try:
-        seen = [(b, model(b.to(device)).map(lambda x: x.float().cpu() if x.is_floating_point() else x.cpu())) for b in batches]
+        seen = [(b, kept(model(b.to(device)))) for b in batches]
     finally:
         model.train(was_training)
     if not seen:

@@ -142,8 +142,11 @@ class Derl(nn.Module):
         """h = encoder(x); q = completeness(h); p = private pool(h, q); s = shared pool(h, q); token by token."""
         encoded = {m: self.encoders[m](batch.x[m], batch.mask[m]) for m in self.modalities}
         score = {m: torch.sigmoid(self.completeness[m](e.pooled)) * rearrange(e.present, "b -> b 1") for m, e in encoded.items()}
-        private = {m: self.private[m](e.tokens, e.mask, score[m], modality=m, time=e.time) for m, e in encoded.items()}
-        shared = self.shared(encoded, score) if self.shared is not None else {}
+        steered = {m: {pool: batch.steered.get(f"{pool}/{m}") for pool in ("private", "shared")} for m in encoded}
+        private = {
+            m: self.private[m](e.tokens, e.mask, score[m], modality=m, time=e.time, steer=steered[m]["private"]) for m, e in encoded.items()
+        }
+        shared = self.shared(encoded, score, {m: steers["shared"] for m, steers in steered.items()}) if self.shared is not None else {}
         spaces = {}
         for m, e in encoded.items():
             p, routing = private[m][0], {f"private/{m}": private[m][1]}

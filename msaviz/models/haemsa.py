@@ -23,9 +23,9 @@ from msaviz.nn.heads import Heads, example_losses
 from msaviz.nn.hierarchy import LocalExperts, SetExperts, TopGate, standardised
 from msaviz.nn.moe import Experts
 from msaviz.nn.penalties import load_balance, mean_where
-from msaviz.nn.routers import SPARSE, Router, chosen
+from msaviz.nn.routers import SPARSE, Router, chosen, picked
 from msaviz.options import Options, Some, searchable
-from msaviz.types import Batch, Output, Routing, Spec, heads_of, subsets
+from msaviz.types import Batch, Output, Routing, Spec, Steer, heads_of, subsets
 
 GLOBAL = "global"
 ARROW = ">"
@@ -123,12 +123,14 @@ class Haemsa(nn.Module):
             local = torch.stack([e.pooled for e in encoded.values()], 1)
             levels = Levels(local, local[:, :0], local, present)
         else:
-            told = {m: self.local[m](e, m) for m, e in encoded.items()}
+            told = {m: self.local[m](e, m, batch.steered.get(f"local/{m}")) for m, e in encoded.items()}
             routing = {f"local/{m}": decided for m, (_, decided) in told.items()}
             levels = self.levels(torch.stack([tokens for tokens, _ in told.values()], 1), present)
-        z, logits, gates = self.fused(levels, present)
         called = present.any(1, keepdim=True)
-        routing[GLOBAL] = Routing(rearrange(logits, "b c -> b 1 c"), rearrange(gates, "b c -> b 1 c"), called)
+        z, logits, gates = self.fused(levels, present, picked(batch.steered.get(GLOBAL), torch.ones_like(called)))
+        logits, wrote = rearrange(logits, "b c -> b 1 c"), rearrange(z, "b d -> b 1 d")
+        routing[GLOBAL] = Routing(logits, rearrange(gates, "b c -> b 1 c"), called, wrote=wrote)
+        z = wrote[:, 0]  # what goes on is what was written
         predictions = self.head(z)
         losses = self.losses(batch, levels, routing, z, predictions[self.spec.target]) if self.training else {}
         return Output(
@@ -153,19 +155,19 @@ class Haemsa(nn.Module):
         return Levels(local, answers, heard[:, -1], present)
 
     def fused(
-        self, levels: Levels, available: Bool[Tensor, "*v b m"]
+        self, levels: Levels, available: Bool[Tensor, "*v b m"], steer: Steer | None = None
     ) -> tuple[Float[Tensor, "*v b d"], Float[Tensor, "*v b c"], Float[Tensor, "*v b c"]]:
-        """(z, logits, gates) for what is available of the batch; several views of it at once in leading axes."""
+        """(z, logits, gates) for what is available of the batch; several views of it at once in leading axes, then not steered."""
         views = available[None] if available.ndim == 2 else available
         count = len(views)
         local, flags = repeat(levels.local, "b m d -> (v b) m d", v=count), rearrange(views, "v b m -> (v b) m")
         if self.config.flat:
             seen = rearrange(local * flags[..., None], "n m d -> n (m d)")
-            logits, gates = self.router(torch.cat([seen, flags.to(seen.dtype)], 1))
+            logits, gates = self.router(torch.cat([seen, flags.to(seen.dtype)], 1), steer)
             z = standardised(self.pool(seen, gates, chosen(gates) if self.router.sparse else None))
             z, gates = z * flags.any(1, keepdim=True), gates * flags.any(1, keepdim=True)
         else:
-            logits, gates = self.top(local, flags)
+            logits, gates = self.top(local, flags, steer)
             said = torch.cat([levels.local, levels.sets], 1)  # contributors: single modalities first, as in `subsets`
             z = torch.einsum("vbc,bcd->vbd", rearrange(gates, "(v b) c -> v b c", v=count), said).flatten(0, 1)
         found = [rearrange(x, "(v b) d -> v b d", v=count) for x in (z, logits, gates)]

@@ -151,7 +151,7 @@ class Midg(nn.Module):
         tokens = self.adapters(encoded) if self.adapters is not None else {m: e.tokens for m, e in encoded.items()}
         adapted = {m: masked_mean(tokens[m], e.mask) for m, e in encoded.items()}
         u = torch.cat(list(adapted.values()), 1)
-        z, answers, routing = self.mixture(u.detach() if self.training and self.stage == 1 else u)
+        z, answers, routing = self.mixture(u.detach() if self.training and self.stage == 1 else u, batch.steered.get(ROUTER))
         views = Views(adapted, answers, routing)
         losses = self.losses(batch, views, z) if self.training else {}
         return Output(

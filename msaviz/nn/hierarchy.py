@@ -18,11 +18,8 @@ from torch import Tensor, nn
 from msaviz.nn.dropout import Dropout
 from msaviz.nn.encoders import Encoded, masked_mean
 from msaviz.nn.moe import Experts
-from msaviz.nn.routers import Router, chosen
-from msaviz.types import Routing
-
-UNAVAILABLE = -1e4
-"""The logit of what cannot be called: its gate is exactly 0 in single precision, and a row where nothing can be called stays finite."""
+from msaviz.nn.routers import UNAVAILABLE, Router, chosen, picked
+from msaviz.types import Routing, Steer
 
 
 def standardised(x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
@@ -78,18 +75,20 @@ class LocalExperts(nn.Module):
         self.router = Router(dim, experts, kind=kind, k=min(k, experts))
         self.experts = Experts(experts, dim, hidden, dropout=dropout)
 
-    def forward(self, encoded: Encoded, modality: str) -> tuple[Float[Tensor, "b s d"], Routing]:
+    def forward(self, encoded: Encoded, modality: str, steer: Steer | None = None) -> tuple[Float[Tensor, "b s d"], Routing]:
         """(tokens, zero where the modality is absent; what the router decided)."""
         mean = masked_mean(encoded.frame_tokens, encoded.frame_mask)
         tokens = torch.cat([encoded.tokens[:, : encoded.summary], rearrange(mean, "b d -> b 1 d")], 1)
-        logits, gates = self.router(encoded.pooled)
+        there = encoded.present
+        logits, gates = self.router(encoded.pooled, picked(steer, torch.ones_like(there[:, None])))
         count = tokens.shape[1]
         spread = repeat(gates, "b e -> (b s) e", s=count)
         wrote = self.experts(rearrange(tokens, "b s d -> (b s) d"), spread, chosen(spread) if self.router.sparse else None)
-        there = encoded.present
-        local = standardised(tokens + rearrange(wrote, "(b s) d -> b s d", s=count)) * rearrange(there, "b -> b 1 1")
+        wrote = rearrange(wrote, "(b s) d -> b s d", s=count)
+        local = standardised(tokens + wrote) * rearrange(there, "b -> b 1 1")
         route = {"logits": logits * there[:, None], "gates": gates * there[:, None]}
-        return local, Routing(**{name: rearrange(x, "b e -> b 1 e") for name, x in route.items()}, mask=there[:, None], modality=modality)
+        route = {name: rearrange(x, "b e -> b 1 e") for name, x in route.items()}
+        return local, Routing(**route, mask=there[:, None], modality=modality, wrote=wrote)
 
 
 class SetExperts(nn.Module):
@@ -177,9 +176,11 @@ class TopGate(nn.Module):
         count, modalities = members.shape
         self.router = Router(modalities * (dim + 1), count, kind=kind, k=min(k, count))
 
-    def forward(self, local: Float[Tensor, "n m d"], available: Bool[Tensor, "n m"]) -> tuple[Float[Tensor, "n c"], Float[Tensor, "n c"]]:
+    def forward(
+        self, local: Float[Tensor, "n m d"], available: Bool[Tensor, "n m"], steer: Steer | None = None
+    ) -> tuple[Float[Tensor, "n c"], Float[Tensor, "n c"]]:
         """(logits, gates) from the local means of what is available and a bit for each modality; gates are 0 where nothing is."""
         seen = torch.cat([rearrange(local * available[..., None], "n m d -> n (m d)"), available.to(local.dtype)], 1)
         able = (available[:, None] >= self.members).all(-1)
         logits, used, _ = self.router.scores(seen)
-        return logits, self.router.gates(used.masked_fill(~able, UNAVAILABLE)) * able
+        return logits, self.router.gates(used.masked_fill(~able, UNAVAILABLE), steer) * able

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from msaviz.nn.dropout import Dropout
 from msaviz.nn.moe import Experts
-from msaviz.nn.routers import Router
-from msaviz.types import Routing
+from msaviz.nn.routers import Router, picked
+from msaviz.types import Routing, Steer
 
 SHARPNESS = 20.0
 """sigmoid(SHARPNESS * score): mask scores move as fast as other weights, and a mask must be able to change within an epoch or two."""
@@ -78,11 +78,13 @@ class InvariantExperts(nn.Module):
         self.masks = ReadMasks(experts, dim, threshold=threshold) if masked else None
         self.dropout = Dropout(dropout)
 
-    def forward(self, u: Float[Tensor, "b d"]) -> tuple[Float[Tensor, "b out"], Float[Tensor, "b e out"], Routing]:
+    def forward(
+        self, u: Float[Tensor, "b d"], steer: Steer | None = None
+    ) -> tuple[Float[Tensor, "b out"], Float[Tensor, "b e out"], Routing]:
         """(z, every expert's own f_e, what the router decided once for each utterance)."""
         masks = None if self.masks is None else self.masks()
-        logits, gates = self.router(u if masks is None else u * (1 - (1 - masks).prod(0)))
-        answers = self.experts.outputs(u, masks)
-        z = self.dropout(torch.einsum("be,beo->bo", gates, answers))
         valid = torch.ones(len(u), 1, dtype=torch.bool, device=u.device)
-        return z, answers, Routing(logits[:, None], gates[:, None], valid)
+        logits, gates = self.router(u if masks is None else u * (1 - (1 - masks).prod(0)), picked(steer, valid))
+        answers = self.experts.outputs(u, masks)
+        wrote = self.dropout(torch.einsum("be,beo->bo", gates, answers))[:, None]
+        return wrote[:, 0], answers, Routing(logits[:, None], gates[:, None], valid, wrote=wrote)

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from msaviz.nn.dropout import Dropout
 from msaviz.nn.encoders import Encoded
-from msaviz.nn.routers import Router, chosen
-from msaviz.types import JOINT, Routing
+from msaviz.nn.routers import Router, chosen, picked, side_by_side
+from msaviz.types import JOINT, Routing, Steer
 
 DISPATCHES = ("auto", "dense", "padded", "sorted")
 
@@ -153,20 +153,21 @@ class Mixture(nn.Module):
         *,
         modality: str = JOINT,
         time: Int[Tensor, "b t"] | None = None,
+        steer: Steer | None = None,
     ) -> tuple[Float[Tensor, "b t d"], Routing]:
         """(the experts' gated sums, what the router decided); logits and gates are 0 on invalid tokens."""
         rows = mask.flatten().nonzero()[:, 0]
         read = tokens.flatten(0, 1).index_select(0, rows)
         seen = with_context(tokens, context).flatten(0, 1).index_select(0, rows) if context is not None else read
-        wrote, logits, gates = self.route(read, seen)
-        wrote, logits, gates = (_back(value, rows, mask) for value in (wrote, logits, gates))
-        return wrote, Routing(logits, gates, mask, modality, time)
+        found = self.route(read, seen, picked(steer, mask))
+        wrote, logits, gates = (_back(value, rows, mask) for value in found)
+        return wrote, Routing(logits, gates, mask, modality, time, wrote)
 
     def route(
-        self, read: Float[Tensor, "n d"], seen: Float[Tensor, "n dc"]
+        self, read: Float[Tensor, "n d"], seen: Float[Tensor, "n dc"], steer: Steer | None = None
     ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n e"], Float[Tensor, "n e"]]:
         """(gated sum of the experts on `read`, logits, gates), the router looking at `seen`."""
-        logits, gates = self.router(seen)
+        logits, gates = self.router(seen, steer)
         active = chosen(gates) if self.router.sparse else None
         return self.experts(read, gates, active, self.dispatch), logits, gates
 
@@ -179,20 +180,25 @@ class Pool(nn.Module):
         self.mixture = Mixture(dim, experts, hidden, **options)
 
     def forward(
-        self, encoded: Mapping[str, Encoded], context: Mapping[str, Float[Tensor, "b c"]] | None = None
+        self,
+        encoded: Mapping[str, Encoded],
+        context: Mapping[str, Float[Tensor, "b c"]] | None = None,
+        steered: Mapping[str, Steer | None] | None = None,
     ) -> dict[str, tuple[Float[Tensor, "b n d"], Routing]]:
-        """Modality -> (the experts' gated sums, what the router decided)."""
+        """Modality -> (the experts' gated sums, what the router decided); `steered` by modality."""
         rows = {m: e.mask.flatten().nonzero()[:, 0] for m, e in encoded.items()}
         read = [e.tokens.flatten(0, 1).index_select(0, rows[m]) for m, e in encoded.items()]
         seen = read
         if context is not None:
             seen = [with_context(e.tokens, context[m]).flatten(0, 1).index_select(0, rows[m]) for m, e in encoded.items()]
         sizes = [len(part) for part in read]
-        parts = zip(*(value.split(sizes) for value in self.mixture.route(torch.cat(read), torch.cat(seen))), strict=True)
+        steers = [picked((steered or {}).get(m), e.mask) for m, e in encoded.items()]
+        steer = side_by_side(steers, sizes, self.mixture.experts.count, read[0])
+        parts = zip(*(value.split(sizes) for value in self.mixture.route(torch.cat(read), torch.cat(seen), steer)), strict=True)
         found = {}
         for (m, e), values in zip(encoded.items(), parts, strict=True):
             wrote, logits, gates = (_back(value, rows[m], e.mask) for value in values)
-            found[m] = (wrote, Routing(logits, gates, e.mask, m, e.time))
+            found[m] = (wrote, Routing(logits, gates, e.mask, m, e.time, wrote))
         return found
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from msaviz.types import Steer
+
 KINDS = ("dense", "soft", "top_k", "noisy_top_k")
 SPARSE = ("top_k", "noisy_top_k")
 """Those that choose k experts."""
+UNAVAILABLE = -1e4
+"""The logit of what cannot be called: its gate is exactly 0 in single precision, and a row where nothing can be called stays finite."""
 
 
 class Router(nn.Module):
@@ -35,7 +38,6 @@ class Router(nn.Module):
         self.kind, self.experts, self.temperature = kind, experts, temperature
         self.k = k if kind in SPARSE else experts
         self.score = nn.Linear(dim, experts) if kind != "dense" else None
-        self.off: int | None = None
         self.noise = nn.Linear(dim, experts, bias=False) if kind == "noisy_top_k" else None
         if self.noise is not None:
             nn.init.zeros_(self.noise.weight)
@@ -45,21 +47,10 @@ class Router(nn.Module):
         """Whether some gates are exactly 0."""
         return self.k < self.experts
 
-    def forward(self, x: Float[Tensor, "*n d"]) -> tuple[Float[Tensor, "*n e"], Float[Tensor, "*n e"]]:
-        """(logits without noise, gates)."""
+    def forward(self, x: Float[Tensor, "*n d"], steer: Steer | None = None) -> tuple[Float[Tensor, "*n e"], Float[Tensor, "*n e"]]:
+        """(logits without noise, gates); `steer` has a row for each of x (see `picked`)."""
         logits, noisy, _ = self.scores(x)
-        return logits, self.gates(noisy)
-
-    @contextmanager
-    def without(self, expert: int) -> Iterator[None]:
-        """Inside the block no token is sent to this expert; the gates of the others are chosen and sum to 1 without it."""
-        if self.experts < 2 or not 0 <= expert < self.experts:
-            raise ValueError(f"expert {expert} cannot be switched off: there are {self.experts}, numbered from 0, and one must remain")
-        before, self.off = self.off, expert
-        try:
-            yield
-        finally:
-            self.off = before
+        return logits, self.gates(noisy, steer)
 
     def scores(self, x: Float[Tensor, "*n d"]) -> tuple[Float[Tensor, "*n e"], Float[Tensor, "*n e"], Float[Tensor, "*n e"]]:
         """(clean logits, logits as used, standard deviation of the noise between them: 0 without noise), for `load`."""
@@ -73,11 +64,16 @@ class Router(nn.Module):
         noisy = logits + torch.randn_like(logits) * deviation if self.training else logits
         return logits, noisy, deviation
 
-    def gates(self, logits: Float[Tensor, "*n e"]) -> Float[Tensor, "*n e"]:
-        """The gates that these logits give."""
-        if self.off is not None:
-            number = torch.arange(self.experts, device=logits.device)
-            logits = logits.masked_fill(number == self.off, -torch.inf)
+    def gates(self, logits: Float[Tensor, "*n e"], steer: Steer | None = None) -> Float[Tensor, "*n e"]:
+        """The gates that these logits give, or that `steer` asks for."""
+        if steer is not None and steer.allowed is not None:
+            logits = logits.masked_fill(~steer.allowed, UNAVAILABLE)
+        own = self._decided(logits)
+        if steer is not None and steer.allowed is not None:
+            own = own * steer.allowed  # where none that is allowed can be called, nobody is
+        return own if steer is None or steer.gates is None else torch.where(steer.gates.isnan(), own, steer.gates.to(own.dtype))
+
+    def _decided(self, logits: Float[Tensor, "*n e"]) -> Float[Tensor, "*n e"]:
         probability = (logits / self.temperature).softmax(-1)
         if not self.sparse:
             return probability
@@ -85,6 +81,25 @@ class Router(nn.Module):
         # for k = 1: exactly 1, with the probability's gradient
         gate = 1 + (kept - kept.detach()) if self.k == 1 else kept / kept.sum(-1, keepdim=True)
         return torch.zeros_like(probability).scatter(-1, index, gate)
+
+
+def picked(steer: Steer | None, mask: Bool[Tensor, "b t"]) -> Steer | None:
+    """The steering of the valid steps, one row a step in the order of `tokens[mask]`."""
+    return steer and steer.map(lambda x: x.expand(*mask.shape, -1)[mask])
+
+
+def side_by_side(steers: Sequence[Steer | None], sizes: Sequence[int], experts: int, like: Tensor) -> Steer | None:
+    """One steering for the rows of several, one after the other; who is not steered may call all and decides."""
+    if not any(steers):
+        return None
+    free = [
+        Steer(
+            like.new_ones(n, experts, dtype=torch.bool) if steer is None or steer.allowed is None else steer.allowed,
+            like.new_full((n, experts), torch.nan) if steer is None or steer.gates is None else steer.gates,
+        )
+        for steer, n in zip(steers, sizes, strict=True)
+    ]
+    return Steer(torch.cat([s.allowed for s in free]), torch.cat([s.gates for s in free]))  # type: ignore[arg-type]
 
 
 def chosen(gates: Float[Tensor, "*n e"]) -> Bool[Tensor, "*n e"]:

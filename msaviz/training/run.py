@@ -21,6 +21,7 @@ from msaviz.data.domains import hold_out
 from msaviz.data.load import Dataset, load
 from msaviz.data.missing import Corruption, Nothing, corrupt
 from msaviz.files import write_json
+from msaviz.interpret.attribution import Attribution, attribute
 from msaviz.interpret.trace import Trace, observe
 from msaviz.options import paths, validated
 from msaviz.training.experiment import Experiment
@@ -125,8 +126,9 @@ class Run:
             raise FileNotFoundError(f"{self.path} kept no weights of epoch {epoch}; it kept those of: {kept}")
         if not path.exists():
             raise FileNotFoundError(f"{self.path} has no weights yet; finish it with `msaviz train … --out {self.path} --resume`")
-        system = build(self.spec, self.experiment)
-        system.load_state_dict(load_file(path))
+        with torch.inference_mode(False):  # weights made in inference mode could never be differentiated through
+            system = build(self.spec, self.experiment)
+            system.load_state_dict(load_file(path))
         return system.eval()
 
     def snapshot(self, epoch: int) -> Path:
@@ -165,13 +167,43 @@ class Run:
         return [corrupt(part.batch(c), missingness or Nothing(), seed=seed, unknown=self.dataset.unknown) for c in chunks]
 
     def observe(
-        self, split: str = "test", *, missingness: Corruption | None = None, limit: int | None = None, epoch: int | None = None
+        self,
+        split: str = "test",
+        *,
+        missingness: Corruption | None = None,
+        limit: int | None = None,
+        epoch: int | None = None,
+        rows: Sequence[int] | np.ndarray | None = None,
     ) -> Trace:
-        """All that the model (or that of a kept `epoch`) does on a split, or on `limit` rows evenly spread over it."""
+        """All that the model (or that of a kept `epoch`) does on a split, on these `rows` of it, or on `limit` rows spread evenly."""
         size = len(self.dataset[split])
-        rows = None if limit is None else np.linspace(0, size - 1, min(limit, size)).round().astype(int)
+        if rows is None and limit is not None:
+            rows = np.linspace(0, size - 1, min(limit, size)).round().astype(int)
         model = self._model if epoch is None else self.model(epoch)
-        return observe(model, self.batches(split, missingness, rows=rows), spec=self.spec, run=self.name, split=split)
+        return self._trace(model, self.batches(split, missingness, rows=rows), split)
+
+    def observed(self, batch: Batch, split: str = "test") -> Trace:
+        """All that the model does with a batch made from rows of a split."""
+        return self._trace(self._model, [batch], split)
+
+    def _trace(self, model: nn.Module, batches: Sequence[Batch], split: str) -> Trace:
+        trace = observe(model, batches, spec=self.spec, run=self.name, split=split)
+        return replace(trace, **self.dataset.behind(split, trace.examples["example"]))
+
+    def attribute(
+        self,
+        split: str = "test",
+        method: str = "integrated_gradients",
+        *,
+        baseline: str = "zero",
+        limit: int | None = None,
+        progress: bool = True,
+        **options: Any,
+    ) -> Attribution:
+        """What each step, feature and modality of a split (or of `limit` rows spread over it) brought to its prediction."""
+        train = self.batches("train") if baseline in ("mean", "train") else ()
+        trace = self.observe(split, limit=limit)
+        return attribute(trace, method, baseline=baseline, train=train, progress=progress, **options)
 
     def predict(self, split: str = "test", missingness: Corruption | None = None, seed: int = 0, task: str = "") -> np.ndarray:
         """Predictions of the head `task` ("": the main one), Float[n] or class logits Float[n c], in row order.

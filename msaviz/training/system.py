@@ -29,7 +29,14 @@ class System(nn.Module):
         """
         if not getattr(self.model, "reads_complete", False):
             batch = replace(batch, complete=None)
-        return self.model(self.front(batch, folder=self.cache))
+        output = self.model(self.vectors(batch))
+        if strange := set(batch.steered) - set(output.routing):
+            raise ValueError(f"the model has no router {', '.join(sorted(strange))}; it has {', '.join(output.routing) or 'none'}")
+        return output
+
+    def vectors(self, batch: Batch) -> Batch:
+        """What `model` reads."""
+        return self.front(batch, folder=self.cache)
 
 
 def build(spec: Spec, experiment: Experiment) -> System:

@@ -57,6 +57,7 @@ def _scatter(figure: go.Figure, part: pd.DataFrame, domains: list, place: dict[s
                     legendgroup=safe(domain),
                     showlegend=legend and len(domains) > 1,
                     marker={"color": colour(i), "symbol": symbol(i), "size": 6, "opacity": 0.7},
+                    customdata=points["example"].to_numpy(dtype=np.int32),
                     text=[f"example {example}" for example in points["example"]],
                     hovertemplate="%{text}<br>label %{x:.2f}, prediction %{y:.2f}",
                 ),

@@ -45,6 +45,7 @@ def draw(frame: pd.DataFrame, *, colour_by: str | None = None) -> go.Figure:
                     legendgroup=name,
                     showlegend=not any(trace.name == name for trace in figure.data),
                     marker={"size": 5, "opacity": 0.75, "symbol": symbol(i), **marker},
+                    customdata=points["example"].to_numpy(dtype=np.int32),
                     text=_hover(points),
                     hovertemplate="%{text}<extra></extra>",
                 ),

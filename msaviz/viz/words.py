@@ -37,7 +37,8 @@ def sentence(read: Callable[[pd.DataFrame], str]) -> Callable[[pd.DataFrame], st
 
     @wraps(read)
     def careful(frame: pd.DataFrame) -> str:
-        return "There is nothing to read: the table is empty." if frame.empty else read(frame)
+        # frames of several runs under each other may repeat their index
+        return "There is nothing to read: the table is empty." if frame.empty else read(frame.reset_index(drop=True))
 
     return careful
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from msaviz.catalog import TABLES
-from msaviz.interpret.router_health import mutual_information
 
 
 @pytest.fixture(scope="module")
@@ -84,20 +83,6 @@ def test_balance_measures(health):
     assert value["idle", "text", "load_ratio"] == pytest.approx(1, abs=1e-5)
     assert value["shared", "text", "load_ratio"] == pytest.approx(3.6, abs=1e-4)
     assert (value.xs("dead_experts", level="metric") == 0).all()
-
-
-def test_knowledge_is_found_where_it_was_planted_and_nowhere_else(health):
-    assert health.loc[("domain", "text", "mutual_information_domain"), "value"] > 0.3
-    assert health.loc[("shared", "joint", "mutual_information_modality"), "value"] > 0.5
-    above = health[health["value"] > health["floor"] + 1e-6].index
-    labels = [key for key in above if key[2] == "mutual_information_label"]
-    assert len(labels) <= 1  # one in twenty is expected by chance
-    assert [key for key in above if key[2] == "mutual_information_domain" and key[0] in ("idle", "shared")] == []
-
-
-def test_mutual_information_formula():
-    assert mutual_information(np.eye(4)) == pytest.approx(np.log(4))
-    assert mutual_information(np.outer([0.2, 0.8], [0.5, 0.3, 0.2])) == pytest.approx(0, abs=1e-12)
 
 
 def test_importance(planted, trace):

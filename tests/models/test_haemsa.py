@@ -75,9 +75,9 @@ def test_a_view_of_a_part_is_what_the_part_alone_gives(keep, flat):
     seen = {}
     fused = type(m).fused
 
-    def spy(self, levels, available):
+    def spy(self, levels, available, steer):
         seen["levels"] = levels
-        return fused(self, levels, available)
+        return fused(self, levels, available, steer)
 
     m.fused = spy.__get__(m)
     m(whole)

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from msaviz.nn.routers import KINDS, Router, chosen, estimated_load
+from msaviz.nn.routers import KINDS, Router, chosen, estimated_load, picked, side_by_side
+from msaviz.types import Steer
 
 
 @pytest.fixture(autouse=True)
@@ -93,49 +94,65 @@ def test_bad_arguments_are_refused():
         Router(8, 4, kind="magic")
 
 
+def without(expert: int, experts: int = 4) -> Steer:
+    return Steer(allowed=torch.arange(experts) != expert)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("k", [1, 2, 4])
 @pytest.mark.parametrize("expert", range(4))
 def test_without_an_expert_the_others_share_its_work(kind, k, expert):
     router, x = Router(8, 4, kind=kind, k=k).eval(), torch.randn(50, 8)
-    before = router(x)[1]
-    with router.without(expert):
-        gates = router(x)[1]
-        assert (gates[:, expert] == 0).all()
-        torch.testing.assert_close(gates.sum(-1), torch.ones(50))
-        assert (chosen(gates).sum(-1) == (min(k, 3) if kind.endswith("top_k") else 3)).all()
-    assert torch.equal(router(x)[1], before)
+    gates = router(x, without(expert))[1]
+    assert (gates[:, expert] == 0).all()
+    torch.testing.assert_close(gates.sum(-1), torch.ones(50))
+    assert (chosen(gates).sum(-1) == (min(k, 3) if kind.endswith("top_k") else 3)).all()
 
 
 def test_without_keeps_the_proportions_of_the_others():
     router, x = Router(8, 4), torch.randn(50, 8)
-    before = router(x)[1]
-    with router.without(2):
-        rest = before * torch.tensor([1.0, 1.0, 0.0, 1.0])
-        torch.testing.assert_close(router(x)[1], rest / rest.sum(-1, keepdim=True))
+    rest = router(x)[1] * torch.tensor([1.0, 1.0, 0.0, 1.0])
+    torch.testing.assert_close(router(x, without(2))[1], rest / rest.sum(-1, keepdim=True))
 
 
 def test_without_its_choice_a_top_k_router_picks_another():
     router, x = Router(8, 4, kind="top_k", k=1), torch.randn(80, 8)
     favourite = router(x)[1].argmax(-1)
-    with router.without(0):
-        again = router(x)[1].argmax(-1)
+    again = router(x, without(0))[1].argmax(-1)
     hit = favourite == 0
     assert hit.any()
     assert (again[hit] == router(x)[0][hit][:, 1:].argmax(-1) + 1).all()
     assert torch.equal(again[~hit], favourite[~hit])
 
 
-def test_without_ends_with_its_block_even_after_an_error():
-    router, x = Router(8, 4), torch.randn(5, 8)
-    before = router(x)[1]
-    with pytest.raises(RuntimeError, match="stop"), router.without(1):
-        raise RuntimeError("stop")
-    assert torch.equal(router(x)[1], before)
+def test_what_a_router_chose_it_chooses_again_for_another_input():
+    router, x, other = Router(8, 4, kind="top_k", k=2), torch.randn(50, 8), torch.randn(50, 8)
+    allowed = chosen(router(x)[1])
+    assert not torch.equal(chosen(router(other)[1]), allowed)
+    gates = router(other, Steer(allowed))[1]
+    assert torch.equal(chosen(gates), allowed)
+    own = router(other)[0].masked_fill(~allowed, -torch.inf).softmax(-1)
+    torch.testing.assert_close(gates, own)
 
 
-@pytest.mark.parametrize(("experts", "expert"), [(1, 0), (4, 4), (4, -1)])
-def test_without_refuses_what_cannot_go(experts, expert):
-    router = Router(8, experts)
-    with pytest.raises(ValueError, match=f"expert {expert} cannot be switched off: there are {experts}"), router.without(expert):
-        pass
+def test_gates_stand_in_for_the_routers_own_but_where_they_are_nan():
+    router, x = Router(8, 4, kind="top_k", k=2), torch.randn(50, 8)
+    given = torch.rand(50, 4)
+    given[10:20] = torch.nan
+    gates = router(x, Steer(gates=given))[1]
+    assert torch.equal(gates[10:20], router(x)[1][10:20])
+    assert torch.equal(gates[20:], given[20:])
+
+
+def test_steps_are_picked_in_the_order_of_the_tokens_and_none_stays_free():
+    mask = torch.rand(5, 7) < 0.6
+    allowed, gates = torch.rand(5, 7, 3) < 0.5, torch.rand(5, 1, 3)
+    steer = picked(Steer(allowed, gates), mask)
+    assert torch.equal(steer.allowed, allowed[mask])
+    assert torch.equal(steer.gates, gates.expand(5, 7, 3)[mask])
+    assert picked(None, mask) is None
+    assert side_by_side([None, None], [2, 3], 3, torch.zeros(1)) is None
+    both = side_by_side([None, steer], [2, int(mask.sum())], 3, torch.zeros(1))
+    assert both.allowed[:2].all()
+    assert both.gates[:2].isnan().all()
+    assert torch.equal(both.gates[2:], steer.gates)

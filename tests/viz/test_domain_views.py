@@ -55,8 +55,9 @@ def knockout(size: float = 1.0) -> pd.DataFrame:
     rows = []
     for (router, modality), e, (d, domain) in product(ROUTERS, range(EXPERTS), enumerate(("all", *DOMAINS))):
         value = size * 0.3 * ((router, e, domain) == ("shared", 2, "meal")) + 0.004 * ((e + d) % 3 - 1)
-        rows.append((router, modality, e, domain, "mae", value, value - 0.04, value + 0.05, 0.25, 60))
-    columns = ["router", "modality", "expert", "domain", "metric", "value", "low", "high", "gate", "utterances"]
+        by = "domain" if d else "all"
+        rows.append((router, modality, e, by, domain, "mae", value, value - 0.04, value + 0.05, 0.25, 60))
+    columns = ["router", "modality", "expert", "by", "group", "metric", "value", "low", "high", "gate", "utterances"]
     return pd.DataFrame(rows, columns=columns).assign(run="midg-0", split="test")
 
 
@@ -234,7 +235,7 @@ def test_masks_in_numbers():
 def test_knockout_beside_the_line_of_no_change():
     frame = knockout()
     figure = VIEWS["expert_knockout"](frame)
-    np.testing.assert_allclose(drawn(figure, "x", "meal"), frame.loc[frame["domain"] == "meal", "value"], rtol=1e-5)
+    np.testing.assert_allclose(drawn(figure, "x", "meal"), frame.loc[frame["group"] == "meal", "value"], rtol=1e-5)
     assert set(drawn(figure, "x", "no change")) == {0.0}
     assert "better without" in VIEWS["expert_knockout"].read(pd.concat([frame, frame.tail(1).assign(value=-0.3, high=-0.1)]))
 

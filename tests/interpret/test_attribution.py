@@ -1,0 +1,361 @@
+"""Do the attribution methods say what is true of models whose answer is known, for a whole split at once?"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from msaviz.interpret.attribution import attribute
+from msaviz.interpret.coalitions import coalitions, weights
+from msaviz.interpret.expert_flow import expert_flow
+from msaviz.interpret.explained import Explained, chunks, references
+from msaviz.interpret.methods import METHODS
+from msaviz.interpret.trace import Trace, observe
+from msaviz.nn.moe import Mixture
+from msaviz.types import Batch, Output, Spec, Task, subsets
+
+SPEC = Spec({"text": 3, "audio": 2, "vision": 2}, {"sentiment": Task()})
+LENGTHS = {"text": (1, 6), "audio": (0, 9), "vision": (1, 4)}
+
+
+def batch(rows: int = 11, seed: int = 0, start: int = 0) -> Batch:
+    g = torch.Generator().manual_seed(seed)
+    x, mask = {}, {}
+    for m, width in SPEC.widths.items():
+        low, high = LENGTHS[m]
+        lengths = torch.randint(low, high + 1, (rows,), generator=g)
+        mask[m] = torch.arange(high) < lengths[:, None]
+        x[m] = torch.randn(rows, high, width, generator=g)  # padding is not zero here
+    return Batch(x, mask, {"sentiment": torch.zeros(rows)}, torch.zeros(rows).long(), start + torch.arange(rows))
+
+
+class Linear(nn.Module):
+    """The sum over valid steps of w . x, text and vision only; `product` multiplies the two modalities' sums."""
+
+    def __init__(self, product: bool = False):
+        super().__init__()
+        g = torch.Generator().manual_seed(1)
+        self.w = nn.ParameterDict({m: nn.Parameter(torch.randn(w, generator=g)) for m, w in SPEC.widths.items()})
+        self.product = product
+
+    def parts(self, batch: Batch) -> dict[str, torch.Tensor]:
+        return {m: (batch.x[m] @ self.w[m] * batch.mask[m]).sum(1) for m in ("text", "vision")}
+
+    def forward(self, batch: Batch) -> Output:
+        text, vision = self.parts(batch).values()
+        y = text * vision if self.product else text + vision
+        return Output({"sentiment": y}, y[:, None])
+
+
+class Relu(nn.Module):
+    """A network that DeepLIFT has rules for."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(3)
+        self.net = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 1))
+
+    def forward(self, batch: Batch) -> Output:
+        mean = (batch.x["text"] * batch.mask["text"][..., None]).sum(1)
+        y = self.net(mean)[:, 0]
+        return Output({"sentiment": y}, y[:, None])
+
+
+class Sparse(nn.Module):
+    """A token-level top-1 mixture, whose choice jumps."""
+
+    def __init__(self, kind: str = "top_k", experts: int = 4, k: int = 1):
+        super().__init__()
+        torch.manual_seed(5)
+        self.mixture = Mixture(3, experts, 8, kind=kind, k=k)
+
+    def forward(self, batch: Batch) -> Output:
+        wrote, routing = self.mixture(batch.x["text"], batch.mask["text"], modality="text", steer=batch.steered.get("only/text"))
+        y = wrote.sum((1, 2))
+        return Output({"sentiment": y}, y[:, None], routing={"only/text": routing})
+
+
+def traced(model: nn.Module, batches: int = 2) -> Trace:
+    return observe(model.eval(), [batch(seed=i, start=11 * i) for i in range(batches)], spec=SPEC)
+
+
+def expected(trace: Trace, model: Linear, m: str) -> np.ndarray:
+    """w . x of every valid step, utterance by utterance."""
+    return torch.cat([(b.x[m] @ model.w[m])[b.mask[m]] for b in trace.batches]).detach().numpy()
+
+
+@pytest.mark.parametrize("name", ["integrated_gradients", "gradient_shap", "feature_ablation", "deep_lift"])
+def test_a_sum_is_shared_out_exactly(name):
+    model = Linear()
+    trace = traced(model)
+    found = attribute(trace, name)
+    for m in ("text", "vision"):
+        assert np.allclose(found.steps[m].value, expected(trace, model, m), atol=1e-5)
+    assert (found.steps["audio"].value == 0).all()
+    assert np.abs(found.gap).max() < 1e-4
+    assert np.allclose(found.explained, trace.examples["prediction"])
+    assert (found.reference == 0).all()
+
+
+def test_steps_are_those_that_are_valid_in_their_order():
+    trace = traced(Linear())
+    for steps, m in ((attribute(trace).steps[m], m) for m in SPEC.modalities):
+        row = np.concatenate([b.mask[m].nonzero()[:, 0] + 11 * i for i, b in enumerate(trace.batches)])
+        time = np.concatenate([b.mask[m].nonzero()[:, 1] for b in trace.batches])
+        assert np.array_equal(steps.row, row)
+        assert np.array_equal(steps.time, time)
+
+
+def test_features_and_steps_are_two_sums_of_one_thing():
+    model = Linear()
+    trace = traced(model)
+    found, ablated = attribute(trace), attribute(trace, "feature_ablation", over="features")
+    for m in SPEC.modalities:
+        sums = np.bincount(found.steps[m].row, weights=found.steps[m].value, minlength=22)
+        assert np.allclose(found.features[m].sum(1), sums, atol=1e-5)
+        assert np.allclose(found.features[m], ablated.features[m], atol=1e-5)
+    assert ablated.steps == {}
+    assert np.allclose(ablated.modalities["text"], found.modalities["text"], atol=1e-5)
+
+
+def test_what_is_absent_gets_exactly_nothing():
+    trace = traced(nn.Sequential(Linear())[0])
+    absent = ~trace.present("audio")
+    assert absent.any()
+    for name in ("integrated_gradients", "gradient_shap", "feature_ablation", "occlusion"):
+        found = attribute(trace, name)
+        assert (found.modalities["audio"][absent] == 0).all(), name
+        assert not np.isin(np.flatnonzero(absent), found.steps["audio"].row).any()
+
+
+def test_the_mean_baseline_is_that_of_the_train_steps():
+    model = Linear()
+    trace, train = traced(model), [batch(seed=9)]
+    mean = {m: b[mask].mean(0) for (m, b), mask in zip(train[0].x.items(), train[0].mask.values(), strict=True)}
+    found = attribute(trace, baseline="mean", train=train)
+    shift = float(mean["text"] @ model.w["text"].detach())
+    assert np.allclose(found.steps["text"].value, expected(trace, model, "text") - shift, atol=1e-5)
+    assert np.abs(found.gap).max() < 1e-4
+    assert "the train mean" in found.name
+    with pytest.raises(ValueError, match="made of the train split"):
+        attribute(trace, baseline="mean")
+
+
+def test_missing_and_zero_differ_where_the_number_of_steps_matters():
+    class Mean(Linear):
+        def forward(self, batch: Batch) -> Output:
+            y = self.parts(batch)["text"] / batch.mask["text"].sum(1).clamp(min=1)
+            return Output({"sentiment": y}, y[:, None])
+
+    model = Mean()
+    trace = traced(model)
+    zero, missing = (attribute(trace, "feature_ablation", baseline=b).steps["text"] for b in ("zero", "missing"))
+    lengths = np.bincount(zero.row)[zero.row]
+    each = expected(trace, model, "text")
+    means = (np.bincount(zero.row, each) / np.bincount(zero.row))[zero.row]
+    assert np.allclose(zero.value, each / lengths, atol=1e-5)
+    several = lengths > 1
+    assert np.allclose(missing.value[several], ((each - means) / (lengths - 1).clip(1))[several], atol=1e-5)
+
+
+def test_occlusion_is_the_mean_over_the_windows_that_hold_a_step():
+    model = Linear()
+    trace = traced(model, 1)
+    found = attribute(trace, "occlusion", window=1)
+    assert np.allclose(found.steps["text"].value, expected(trace, model, "text"), atol=1e-5)
+    wide = attribute(trace, "occlusion", window=6).steps["text"]  # one window: all steps at once
+    whole = np.bincount(wide.row, expected(trace, model, "text"))[wide.row]
+    longest = np.bincount(wide.row)[wide.row] == 6
+    assert longest.any()
+    assert np.allclose(wide.value[longest], whole[longest], atol=1e-5)
+
+
+def test_draws_from_the_train_steps_are_complete_on_average():
+    model = Linear()
+    trace, train = traced(model), [batch(60, seed=9)]
+    found = attribute(trace, "gradient_shap", baseline="train", train=train, steps=400)
+    assert np.abs(found.gap).mean() < 0.1 * np.abs(found.explained - found.reference).mean()
+    again = attribute(trace, "gradient_shap", baseline="train", train=train, steps=8, seed=1)
+    same = attribute(trace, "gradient_shap", baseline="train", train=train, steps=8, seed=1)
+    assert np.array_equal(again.steps["text"].value, same.steps["text"].value)
+
+
+def test_attributing_leaves_the_global_generators_alone():
+    trace = traced(Linear())
+    torch.manual_seed(0)
+    np.random.seed(0)
+    before = torch.rand(1), np.random.rand()
+    torch.manual_seed(0)
+    np.random.seed(0)
+    attribute(trace, "gradient_shap")
+    assert before == (torch.rand(1), np.random.rand())
+
+
+def test_deep_lift_where_it_has_rules_and_a_plain_no_where_it_has_none():
+    found = attribute(traced(Relu()), "deep_lift")
+    assert np.abs(found.gap).max() < 1e-4 * np.abs(found.explained).max()
+    with pytest.raises(ValueError, match=r"not valid for this model: .* misses \d+ % of the difference"):
+        attribute(traced(Sparse("soft")), "deep_lift")
+
+
+def test_a_choice_of_experts_is_frozen_or_the_sum_is_wrong():
+    trace = traced(Sparse())
+    difference = np.abs(attribute(trace).explained - attribute(trace).reference).mean()
+    assert np.abs(attribute(trace, steps=64).gap).mean() < 0.01 * difference
+    live = attribute(trace, routing="live", steps=64)
+    assert np.abs(live.gap).mean() > 0.05 * difference
+    assert "routing live" in live.name
+    assert np.abs(attribute(trace, routing="live", steps=256).gap).mean() > 0.03 * difference  # more steps do not help
+
+
+def test_frozen_experts_are_those_of_the_whole_input():
+    trace = traced(Sparse(), 1)
+    explained = Explained(trace.model, trace.batches[0])
+    twice = torch.cat([explained.rows, explained.rows.flip(0)])
+    output = explained.output({m: torch.randn_like(torch.cat([x, x])) for m, x in explained.batch.x.items()}, twice)
+    chosen = (trace.outputs[0].routing["only/text"].gates > 0)[twice]
+    assert torch.equal(output.routing["only/text"].gates > 0, chosen)
+
+
+def test_chunks_hold_every_utterance_once_and_change_no_prediction():
+    trace = traced(Sparse())
+    seen = list(chunks(trace, copies=32))
+    assert len(seen) > 2
+    assert sorted(np.concatenate([rows for rows, _ in seen])) == list(range(22))
+    for rows, part in seen:
+        assert np.allclose(Explained(trace.model, part).value, trace.examples["prediction"].to_numpy()[rows], atol=1e-6)
+        assert all(mask.shape[1] == max(1, int(mask.sum(1).max())) for mask in part.mask.values())
+
+
+def test_mistakes_are_named():
+    trace = traced(Linear())
+    with pytest.raises(ValueError, match="no attribution method is called 'lime'; these exist: integrated_gradients"):
+        attribute(trace, "lime")
+    with pytest.raises(ValueError, match="a missing step is a mask: choose zero or mean, or one of feature_ablation, occlusion"):
+        attribute(trace, baseline="missing")
+    with pytest.raises(ValueError, match="no baseline is called 'blur'"):
+        attribute(trace, baseline="blur")
+    with pytest.raises(ValueError, match="no routing is called 'loose'"):
+        attribute(trace, routing="loose")
+    with pytest.raises(ValueError, match="Occlusion takes no over; it takes window"):
+        attribute(trace, "occlusion", over="features")
+    with pytest.raises(ValueError, match="holds no model"):
+        attribute(Trace(SPEC, trace.batches, trace.outputs))
+    assert set(METHODS) == {"integrated_gradients", "gradient_shap", "deep_lift", "feature_ablation", "occlusion"}
+    assert references("missing", trace.model, trace.batches) == {}
+
+
+# -- modalities ---------------------------------------------------------------------------------------------------------
+
+
+def test_shapley_values_of_a_sum_are_its_terms_and_nothing_interacts():
+    model = Linear()
+    trace = traced(model)
+    found = coalitions(trace)
+    for m in ("text", "vision"):
+        terms = torch.cat([model.parts(b)[m] for b in trace.batches]).detach().numpy()
+        assert np.allclose(found.shapley[m], terms, atol=1e-5)
+    assert np.abs(found.shapley["audio"]).max() < 1e-6
+    assert all(np.abs(value).max() < 1e-5 for value in found.interactions.values())
+    assert np.abs(found.gap).max() < 1e-9
+
+
+def test_a_product_is_all_interaction():
+    model = Linear(product=True)
+    trace = traced(model)
+    found, y = coalitions(trace), trace.examples["prediction"].to_numpy()
+    assert np.allclose(found.shapley["text"], y / 2, atol=1e-5)
+    assert np.allclose(found.shapley["vision"], y / 2, atol=1e-5)
+    assert np.allclose(found.interactions["text", "vision"], y, atol=1e-5)
+    assert np.abs(found.interactions["text", "audio"]).max() < 1e-5
+    assert np.abs(found.interactions["text", "audio", "vision"]).max() < 1e-5
+
+
+def test_an_absent_modality_is_worth_exactly_nothing():
+    trace = traced(Linear(product=True))
+    found, absent = coalitions(trace), ~trace.present("audio")
+    assert absent.any()
+    assert (found.shapley["audio"][absent] == 0).all()
+    assert (found.interactions["text", "audio"][absent] == 0).all()
+
+
+def test_exact_shapley_is_captums_on_a_trained_kind_of_model():
+    from captum.attr import ShapleyValues
+
+    from msaviz.data.load import load
+    from msaviz.models.derl import Derl
+
+    data = load("synthetic:rows=200")
+    torch.manual_seed(0)
+    model = Derl(data.spec, Derl.Config(dim=8, heads=1, experts=2, hidden=8, layers=0)).eval()
+    trace = observe(model, [data.splits["test"].batch(range(12))], spec=data.spec)
+    explained = Explained(model, trace.batches[0], routing="live")
+
+    def alone(keep: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            return explained.hidden({m: keep[:, i : i + 1] for i, m in enumerate(explained.modalities)}, rows, {})
+
+    theirs = ShapleyValues(alone).attribute(torch.ones(12, 3), baselines=0, additional_forward_args=(explained.rows,))
+    ours = coalitions(trace)
+    assert np.allclose(np.stack(list(ours.shapley.values()), 1), theirs.numpy(), atol=1e-5)
+    assert np.abs(ours.gap).max() < 1e-6
+
+
+def test_the_weights_of_the_index_are_those_of_its_definition():
+    sets = ((), *subsets(("a", "b", "c")))
+    assert np.allclose(weights(("a", "b", "c"), sets, ("a",)) @ [len(s) == 3 for s in sets], 1 / 3)
+    assert np.allclose(weights(("a", "b", "c"), sets, ("a", "b", "c")), [(-1) ** (3 - len(s)) for s in sets])
+    for part in sets[1:]:
+        assert weights(("a", "b", "c"), sets, part).sum() == pytest.approx(0)
+
+
+# -- experts ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["soft", "top_k"])
+def test_what_the_gates_bring_adds_up(kind):
+    trace = traced(Sparse(kind, k=2))
+    flow = expert_flow(trace, "gates", steps=4)
+    assert np.abs(flow.gap).max() < 1e-5  # the model is linear in its gates
+    assert np.abs(flow.reference).max() < 1e-6
+    routing = [o.routing["only/text"] for o in trace.outputs]
+    never = np.concatenate([(r.gates.sum(1) == 0).numpy() for r in routing])
+    assert (flow.values["only/text"][never] == 0).all()
+
+
+@pytest.mark.parametrize("kind", ["soft", "top_k"])
+def test_conductance_sums_to_the_change_where_all_goes_through_the_experts(kind):
+    trace = traced(Sparse(kind, k=2))
+    flow = expert_flow(trace, "conductance", steps=64)
+    difference = flow.explained - flow.reference
+    assert np.allclose(flow.values["only/text"].sum(1), difference, atol=0.01 * np.abs(difference).max())
+    assert np.isnan(flow.gap).all()
+
+
+def test_conductance_of_all_experts_together_is_captums_of_what_they_write():
+    from captum.attr import LayerConductance
+
+    from msaviz.data.load import load
+    from msaviz.models.midg import Midg
+
+    data = load("synthetic:rows=200")
+    torch.manual_seed(0)
+    model = Midg(data.spec, Midg.Config(dim=8, heads=1, bottleneck=4, hidden=8, layers=0)).eval()
+    trace = observe(model, [data.splits["test"].batch(range(12))], spec=data.spec)
+    explained = Explained(model, trace.batches[0])
+    x = tuple(explained.batch.x.values())
+    layer = LayerConductance(explained, model.mixture.dropout)
+    theirs = layer.attribute(x, tuple(v * 0 for v in x), additional_forward_args=(explained.rows,), n_steps=200, method="riemann_trapezoid")
+    ours = expert_flow(trace, "conductance", steps=200)
+    assert np.allclose(ours.values["mixture"].sum(1), theirs.sum(1).detach().numpy(), atol=2e-3)
+
+
+def test_flows_refuse_what_does_not_exist():
+    trace = traced(Sparse())
+    with pytest.raises(ValueError, match="no flow is called 'water'; these exist: gates, conductance"):
+        expert_flow(trace, "water")
+    with pytest.raises(ValueError, match="from one baseline: zero, or mean"):
+        expert_flow(trace, baseline="missing")
+    assert expert_flow(traced(Linear()), "gates").values == {}
