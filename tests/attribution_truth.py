@@ -40,7 +40,7 @@ def facts(run: Run, methods: Sequence[str] = METHODS, *, limit: int = 128, split
             continue
         evidence = TABLES["planted_evidence"]({name: one})
         parts.append(evidence.rename(columns={"metric": "fact", "chance": "control"}))
-        area = TABLES["deletion_area"]({name: one}, limit=limit)
+        area = TABLES["deletion_curve"]({name: one}, limit=limit).drop_duplicates("kind")
         area = area.assign(fact=area["kind"] + " gain", value=area["gain"], low=area["gain_low"], high=area["gain_high"])
         parts.append(area.assign(control=0.0, modality="all"))
         gap = TABLES["attribution_completeness"]({name: one}).query("metric == 'relative_gap'")

@@ -5,30 +5,17 @@ Both show the same tiny notebook; screenshots for a person to look at go to scre
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from browser_tools import Visit, chromium
-from served import LONG, Served
+from served import IDLE, Figures, Served, laboratory, run_all
 from widget_notebook import written
 
 from msaviz.viz import theme
 
-HARMLESS = (
-    # Voilà is built with an older JupyterLab than the widgets beside it; module federation says so and takes what there is
-    "of shared singleton module @jupyterlab/",
-    "No satisfying version (",
-    # Chromium draws without a graphics card here, and says that reading back from it is slow
-    "GPU stall due to ReadPixels",
-)
 LEFT, RIGHT, AGAIN = range(3)
 """The figures on the page in order; the last is a second view of the first."""
 ROW = {"width": 1100, "height": 1250}
@@ -41,48 +28,10 @@ def browser() -> Iterator:
 
 
 @contextmanager
-def laboratory(folder: Path) -> Iterator[str]:
-    """The address of the tiny notebook in a JupyterLab of its own."""
-    written(folder / "tiny.ipynb")
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        port = trial.getsockname()[1]
-    own = ("CONFIG_DIR", "DATA_DIR", "RUNTIME_DIR")
-    surroundings = {**os.environ, "IPYTHONDIR": str(folder / "ipython"), **{f"JUPYTER_{name}": str(folder / name) for name in own}}
-    surroundings |= {f"JUPYTERLAB_{name}_DIR": str(folder / name) for name in ("SETTINGS", "WORKSPACES")}
-    options = {"ServerApp.root_dir": folder, "ServerApp.ip": "127.0.0.1", "ServerApp.port": port, "IdentityProvider.token": "secret"}
-    options |= {
-        "LabApp.extension_manager": "readonly",
-        "LabApp.news_url": "",
-        "LabApp.check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
-    }
-    given = [f"--{name}={value}" for name, value in options.items()]
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", *given]
-    setting = folder / "SETTINGS" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
-    setting.parent.mkdir(parents=True)
-    setting.write_text('{"fetchNews": "false"}')  # it would ask whether to fetch news
-    log = folder / "log.txt"
-    with log.open("w") as told:
-        child = subprocess.Popen(command, env=surroundings, stdout=told, stderr=subprocess.STDOUT)
-    try:
-        for _ in range(LONG * 10):
-            if "is running at" in log.read_text():
-                break
-            assert child.poll() is None, log.read_text()
-            time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}/lab/tree/tiny.ipynb?token=secret&reset"
-    finally:
-        child.terminate()
-        child.wait(LONG)
-
-
-@contextmanager
 def in_jupyterlab(browser, folder: Path) -> Iterator[Visit]:
-    with laboratory(folder) as address:
-        found = Visit(browser, address, '#jp-main-statusbar:has-text("| Idle")', viewport=ROW)
-        found.page.wait_for_selector("#jupyterlab-splash", state="detached")
-        found.page.click('.lm-MenuBar-itemLabel:text-is("Run")')
-        found.page.click("[data-command='runmenu:run-all']")
+    with laboratory(written(folder / "tiny.ipynb")) as address:
+        found = Visit(browser, address, IDLE, viewport=ROW)
+        run_all(found.page)
         yield found
 
 
@@ -97,17 +46,12 @@ def on_voila(browser, folder: Path) -> Iterator[Visit]:
 
 
 FRONTS = {"jupyterlab": in_jupyterlab, "voila": on_voila}
+QUICK = ["jupyterlab", pytest.param("voila", marks=pytest.mark.slow)]
+"""What Voilà shows is looked at in test_browser_explore.py, too."""
 
 
-class Shown:
+class Shown(Figures):
     """The tiny notebook, all of its cells run: what can be done with it, and what is seen."""
-
-    def __init__(self, visit: Visit):
-        self.visit, self.page = visit, visit.page
-        self.until("document.querySelectorAll('.msaviz-figure[data-state=drawn]').length === 3", seconds=60)
-
-    def until(self, condition: str, given: object = None, seconds: float = 10) -> None:
-        self.page.wait_for_function(f"given => {condition}", arg=given, timeout=1000 * seconds)
 
     def titled(self, figure: int, title: str) -> None:
         """Wait for a title."""
@@ -119,31 +63,15 @@ class Shown:
         pale = "[...document.querySelectorAll('.msaviz-figure')[given[0]].querySelectorAll('.point')].filter(p => +p.style.opacity < 1)"
         self.until(f"{pale}.length === given[1]", [figure, 100 - count if count else 0])
 
-    def move(self, figure: int, start: tuple[float, float], end: tuple[float, float] | None = None, *, clicks: int = 1) -> None:
-        """Press at `start`, in units of the axes; draw a box to `end`, or click."""
-        self.page.locator(".msaviz-figure").nth(figure).scroll_into_view_if_needed()
-        corner = """([n, x, y]) => { const div = document.querySelectorAll('.msaviz-figure .js-plotly-plot')[n], layout = div._fullLayout,
-            box = div.getBoundingClientRect();
-            return [box.x + layout.xaxis._offset + layout.xaxis.d2p(x), box.y + layout.yaxis._offset + layout.yaxis.d2p(y)]; }"""
-        place = self.page.evaluate(corner, [figure, *start])
-        if end is None:
-            self.page.mouse.move(*place)
-            self.page.mouse.click(*place, click_count=clicks, delay=20)
-            return
-        self.page.mouse.move(*place)
-        self.page.mouse.down()
-        self.page.mouse.move(*self.page.evaluate(corner, [figure, *end]), steps=4)
-        self.page.mouse.up()
-
     def range(self, figure: int) -> list[float]:
         ask = "n => document.querySelectorAll('.msaviz-figure .js-plotly-plot')[n]._fullLayout.xaxis.range"
         return [round(value, 3) for value in self.page.evaluate(ask, figure)]
 
 
-@pytest.fixture(scope="module", params=FRONTS)
+@pytest.fixture(scope="module", params=QUICK)
 def shown(request, browser, tmp_path_factory) -> Iterator[Shown]:
     with FRONTS[request.param](browser, tmp_path_factory.mktemp("front")) as visit:
-        found = Shown(visit)
+        found = Shown(visit, 3)
         yield found
         visit.shot(f"widget-{request.param}-last")
         visit.page.close()
@@ -240,10 +168,7 @@ def test_dark_and_light_follow_the_theme(shown, request):
 
 
 def test_no_request_left_this_machine_and_nothing_complained(shown):
-    asked = [url for url in shown.visit.asked if not url.startswith(("data:", "blob:"))]
-    assert len(asked) > 10
-    assert {urlsplit(url).hostname for url in asked} == {"127.0.0.1"}
-    assert [said for said in shown.visit.complaints if not any(known in said for known in HARMLESS)] == []
+    shown.asked_nobody()
 
 
 def test_a_view_that_goes_lets_go_of_its_figure_and_the_other_view_lives_on(shown):

@@ -62,6 +62,7 @@ def test_tables_and_views(run):
     modalities = run.spec.modalities
     alone = {m: run.observe("test", missingness=Subset(keep=(m,)), limit=20) for m in modalities}
     subjects["attributions"] = {name: attribute(trace, name, steps=4) for name in ("integrated_gradients", "feature_ablation")}
+    subjects["conditions"] = {"whole": trace, "again": trace}
     subjects["subsets"] = {**alone, "+".join(modalities): trace}
     frames = {name: frame for name, frame in answers().items() if TABLES[name].of == "evolution"}  # the same for every run
     for name, table in TABLES.items():

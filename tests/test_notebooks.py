@@ -16,15 +16,8 @@ from msaviz.app import notebook as module
 from msaviz.app.notebook import NotebookError, checked, find, index, notebooks, open_or_train, parameters_of, run_notebook
 
 NAMES = (
-    "00_index",
-    "01_quickstart",
-    "02_data",
-    "03_routing",
-    "04_private_shared",
-    "05_missing",
-    "06_domains",
-    "07_evolution",
-    "10_compare",
+    *("00_index", "01_quickstart", "02_data", "03_routing", "04_private_shared", "05_missing", "06_domains", "07_evolution"),
+    *("08_attribution", "09_explore", "10_compare"),
 )
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
@@ -108,7 +101,8 @@ def test_routing(run, tmp_path):
     found, figures = executed("03_routing", tmp_path, RUN=str(run))
     assert {router.split("/")[0] for router in found["routers"]} == {"private", "shared"}
     assert 0 <= found["dead_experts"] <= 2 * len(found["routers"])
-    assert len(figures) == 4
+    assert {"domain", "label", "modality", "time"} <= set(found["information"])
+    assert len(figures) == 10
 
 
 def test_private_shared(run, tmp_path):
@@ -145,6 +139,23 @@ def test_evolution(tmp_path):
     assert all(0 < value < 4 for value in (*found["mae"].values(), *found["best"].values()))
     assert found["trials"] >= 6  # copies come on top
     assert len(figures) == 9
+
+
+def test_attribution(run, tmp_path):
+    methods = "integrated_gradients,feature_ablation"
+    found, figures = executed("08_attribution", tmp_path, RUN=str(run), LIMIT=16, METHODS=methods, STEPS=24)
+    assert found["utterances"] == 16
+    assert found["gaps"].keys() == found["gains"].keys() == found["pointing"].keys() == set(methods.split(","))
+    assert found["gaps"]["integrated_gradients"] < 0.01
+    assert all(0 <= share <= 1 for share in found["pointing"].values())
+    assert len(figures) == 13
+
+
+def test_explore(run, tmp_path):
+    found, figures = executed("09_explore", tmp_path, RUN=str(run))
+    assert found["utterances"] == 30
+    assert found["selected"] == 1
+    assert len(figures) == 5  # plain ones, where nobody watches
 
 
 def test_the_index_names_every_notebook_once():

@@ -17,6 +17,9 @@ def finish(source: str, folder, **changes):
         assert np.isfinite(frame["value"]).all(), protocol
     page = report([run], folder / "report.html")
     assert page.stat().st_size < 9e6
+    why = run.attribute("test", limit=16, progress=False)
+    assert np.abs(why.gap).max() < 1e-3 + 0.01 * np.abs(why.explained - why.reference).max()
+    assert all(np.isfinite(steps.value).all() for steps in why.steps.values())
     return run, frames
 
 

@@ -11,9 +11,10 @@ import pandas as pd
 
 from msaviz.app import markup
 from msaviz.app.groups import Group
-from msaviz.app.pages import Chapter, Page, Subject, chapters
+from msaviz.app.pages import Chapter, Page, chapters
 from msaviz.app.report import Draft, document
 from msaviz.app.results import measured, ordered, shown
+from msaviz.app.subject import Subject
 from msaviz.files import write_text
 from msaviz.options import paths, search_space
 from msaviz.training.domains import SUMMARIES

@@ -18,7 +18,7 @@ import numpy as np
 
 from msaviz.app.figure import Figure, live
 from msaviz.app.markup import text
-from msaviz.app.whatif import Change, look
+from msaviz.app.whatif import Change, look, mean_of, said_of
 from msaviz.catalog import TABLES, VIEWS
 from msaviz.interpret.attribution import attribute
 from msaviz.interpret.methods import METHODS
@@ -33,6 +33,8 @@ LISTED = 200
 """Of a larger selection, so many utterances are listed."""
 STEPS = 16
 """Points of the path of Integrated Gradients; the figure names the method."""
+PLAIN = "tex2jax_ignore mathjax_ignore"
+"""Classes of what is no mathematics: a transcript may name a price."""
 BASELINE = {True: "missing", False: "zero"}
 """What attributions compare with: methods that hide parts hide them really."""
 
@@ -78,8 +80,7 @@ class Explorer:
         with self._together():
             self.map.selection = self.scatter.selection = found
             listed = found[:LISTED] or (int(self.rows[0]) if before is None else before,)
-            if before in found[LISTED:]:
-                listed = (*listed[:-1], before)
+            listed = (*listed[:-1], before) if before in found[LISTED:] else listed
             self.utterance.options = [(self._headline(row), row) for row in listed]
             self.utterance.value = before if before in listed else listed[0]
             self._offer_words()
@@ -88,9 +89,9 @@ class Explorer:
     def _headline(self, row: int) -> str:
         """An utterance in one line of a list."""
         at = int(np.searchsorted(self.rows, row))
-        example = self.trace.examples.iloc[at]
+        example, task = self.trace.examples.iloc[at], self.run.spec.task
         words = self.trace.texts[at] if self.trace.texts else ""
-        return f"{row} · predicted {self._value(example['prediction'])}, label {self._value(example['label'])} · {words[:60]}"
+        return f"{row} · predicted {said_of(example['prediction'], task)}, label {said_of(example['label'], task)} · {words[:60]}"
 
     # -- controls ---------------------------------------------------------------------------------------------------
 
@@ -99,9 +100,8 @@ class Explorer:
         self.spoken = "text" if "text" in modalities else modalities[0]
         common = {"style": {"description_width": "104px"}, "layout": widgets.Layout(width="auto")}
         above = {"style": {"description_width": "initial"}, "layout": widgets.Layout(width="auto"), "rows": 6}
-        self.representation = widgets.Dropdown(
-            options=list(self.trace.representations), value=representation, description="Representation", **common
-        )
+        spaces = list(self.trace.representations)
+        self.representation = widgets.Dropdown(options=spaces, value=representation, description="Representation", **common)
         colourings = ["label", "error", "domain", *(["expert"] if self.trace.routers else [])]
         self.colour = widgets.Dropdown(options=colourings, description="Colour by", **common)
         self.utterance = widgets.Select(rows=6, description="Utterance", **common)
@@ -182,10 +182,10 @@ class Explorer:
 
     def _draw_maps(self) -> None:
         frame = TABLES["representation_map"](self.trace, representation=self.representation.value)
-        figure = VIEWS["representation_map"](frame, colour_by=self.colour.value)
-        self.map.figure = figure.update_layout(dragmode="select", uirevision=self.representation.value)
-        scatter = VIEWS["prediction_scatter"](TABLES["predictions"](self.trace))
-        self.scatter.figure = scatter.update_layout(dragmode="select", uirevision="same")
+        clouds = VIEWS["representation_map"](frame, colour_by=self.colour.value)
+        self.map.figure = clouds.update_layout(dragmode="select", uirevision=self.representation.value)
+        if not self.scatter.figure.data:
+            self.scatter.figure = VIEWS["prediction_scatter"](TABLES["predictions"](self.trace)).update_layout(dragmode="select")
 
     def update(self) -> None:
         """Ask the model about the chosen utterance again, and draw it; what cannot be asked is said in words, and changes nothing else."""
@@ -203,16 +203,16 @@ class Explorer:
     def _tell(self, changed: Trace) -> None:
         """The prediction, the gates and the importance after the change, beside those of before."""
         self.said.value = self._sentence(changed)
-        selected = {f"mean of {len(self._averaged)} selected": self._others} if len(self.selection) > 1 else {}
+        selected = {f"mean of {self._counted}": self._others} if len(self.selection) > 1 else {}
         frame = TABLES["routing_change"]({**selected, "this utterance": self.whole, "after the change": changed})
         drawn = (self.selection, self.utterance.value)
-        for kind, widget in (("gate", self.routing), ("importance", self.importance)):
+        for kind, title, widget in (("gate", "Gates", self.routing), ("importance", "Importance", self.importance)):
             part = frame[frame["kind"] == kind]
             if self._drawn == drawn and len(part):
                 redraw(widget.figure, part)
                 widget.refresh()
             else:
-                widget.figure = VIEWS["routing_change"](part)
+                widget.figure = VIEWS["routing_change"](part).update_layout(title_text=title)
         self._drawn = drawn
 
     def _explain(self, changed: Trace) -> None:
@@ -235,6 +235,11 @@ class Explorer:
         return tuple(self.selection[place] for place in places)
 
     @property
+    def _counted(self) -> str:
+        count = len(self.selection)
+        return f"{count} selected" if count <= AVERAGED else f"{AVERAGED} of {count} selected"
+
+    @property
     def _others(self) -> Trace:
         """What the model does with the selected utterances as they are; read once for each selection."""
         if self._average[0] != self.selection:
@@ -244,22 +249,17 @@ class Explorer:
     def _sentence(self, changed: Trace, more: str = "") -> str:
         """What is predicted before and after the change, of the chosen utterance and of the selected ones, as HTML."""
         whole, before, after = self.whole, self.whole.examples.iloc[0], changed.examples.iloc[0]
-        said = f"Utterance {before['example']} ({text(before['domain'])}): label {text(self._value(before['label']))}, "
-        said += f"predicted <b>{text(self._value(before['prediction']))}</b>"
-        said += "" if changed is whole else f", after the change <b>{text(self._value(after['prediction']))}</b>"
+        task = self.run.spec.task
+        said = f"Utterance {before['example']} ({text(before['domain'])}): label {text(said_of(before['label'], task))}, "
+        said += f"predicted <b>{text(said_of(before['prediction'], task))}</b>"
+        said += "" if changed is whole else f", after the change <b>{text(said_of(after['prediction'], task))}</b>"
         if len(self.selection) > 1:
-            said += f"<br>{len(self._averaged)} selected: {_mean(self._others)}"
+            said += f"<br>{self._counted}: {mean_of(self._others)}"
             change = replace(self.change, hidden={})  # words are hidden in one utterance only
             if changed is not whole and change != Change():
-                said += f", after the change {_mean(look(self.run, self._averaged, change, split=self.split))}"
+                said += f", after the change {mean_of(look(self.run, self._averaged, change, split=self.split))}"
         words = f"<br>“{text(whole.texts[0])}”" if whole.texts and whole.texts[0] else ""
-        return f'<p role="status" aria-live="polite">{said}{words}{more}</p>'
-
-    def _value(self, value: float) -> str:
-        """A label or a prediction in words: a number, or the name of a class."""
-        classes = self.run.spec.task.classes
-        known = value == value and (value >= 0 or not classes)
-        return "none" if not known else classes[int(value)] if classes else f"{value:.2f}"
+        return f'<p role="status" aria-live="polite" class="{PLAIN}">{said}{words}{more}</p>'
 
     # -- layout -----------------------------------------------------------------------------------------------------
 
@@ -270,7 +270,7 @@ class Explorer:
         shown = _box([_box([self.representation, self.colour], "pair"), self.utterance, self.method], "column")
         less = _box([*rates, _box([self.words, self.off] if self.off.options else [self.words], "pair"), self.reset], "column")
         maps, controls = _box([self.map, self.scatter], "pair"), _box([shown, less], "pair")
-        return _box([maps, self.said, controls, *self.pictures], "explore")
+        return _box([maps, self.said, controls, _box(self.pictures[:1], "wide"), *self.pictures[1:]], "explore")
 
     @property
     def pictures(self) -> list[Figure]:
@@ -298,10 +298,3 @@ def explore(run: str | Path | Run, *, split: str = "test", limit: int = 2000, re
 
 def _box(children: list[widgets.Widget], name: str) -> widgets.Box:
     return widgets.Box(children, _dom_classes=[f"msaviz-{name}"])
-
-
-def _mean(trace: Trace) -> str:
-    """The predictions of several utterances in words: their mean, or how many classes are right."""
-    if trace.spec.task.classes:
-        return f"{int((trace.examples['error'] == 0).sum())} of {len(trace.examples)} right"
-    return f"mean label {trace.examples['label'].mean():.2f}, mean prediction <b>{trace.examples['prediction'].mean():.2f}</b>"

@@ -125,4 +125,7 @@ def _spec(figure: go.Figure) -> str:
     """The figure as JSON without its template; numpy arrays stay packed as base64."""
     tree = json.loads(cast(str, figure.to_json()))
     tree["layout"].pop("template", None)
+    title = tree["layout"].get("title", {})
+    if told := title.pop("subtitle", {}).get("text"):  # a subtitle of its own is drawn over the title when the figure is drawn again
+        title["text"] = f'{title.get("text", "")}<br><span style="font-size:13px">{told}</span>'
     return json.dumps(tree, separators=(",", ":"), ensure_ascii=False)

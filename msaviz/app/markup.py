@@ -80,13 +80,16 @@ def note(message: str) -> str:
 
 
 def figure_json(figure: go.Figure) -> str:
-    """The figure without its template and title: the page has its own title, and dresses all figures in one template."""
+    """The figure without its template and title: the page has its own title, and dresses all figures in one template. A subtitle stays."""
     tree = json.loads(figure.to_json())
     layout = tree["layout"]
     layout.pop("template", None)
-    if layout.pop("title", None) and layout.get("height"):
+    title = layout.pop("title", None)
+    if title and layout.get("height"):
         top = layout.setdefault("margin", {}).get("t", 60)  # the room of the title goes too
         layout["margin"]["t"], layout["height"] = top - TITLE, layout["height"] - TITLE
+    if told := (title or {}).get("subtitle", {}).get("text"):
+        layout["title"] = {"text": told, "font": {"size": 13}, "x": 0.01, "xanchor": "left", "y": 0.98, "yanchor": "top"}
     return json.dumps(tree, separators=(",", ":"), ensure_ascii=False)
 
 

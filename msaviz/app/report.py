@@ -17,7 +17,8 @@ import pandas as pd
 
 from msaviz.app import markup, sections
 from msaviz.app.groups import Group, grouped
-from msaviz.app.pages import Chapter, Page, Subject, answer_sweep, chapters
+from msaviz.app.pages import Chapter, Page, chapters
+from msaviz.app.subject import Subject, answer_sweep
 from msaviz.files import write_text
 from msaviz.training.run import Run
 from msaviz.viz import theme

@@ -12,7 +12,7 @@ from msaviz.data.missing import Nothing, RandomFrames, Subset, corrupt
 from msaviz.interpret.steering import without
 from msaviz.interpret.trace import Trace
 from msaviz.training.run import Run
-from msaviz.types import Batch, Steer
+from msaviz.types import Batch, Steer, Task
 
 
 @dataclass(frozen=True)
@@ -75,3 +75,18 @@ def hide(batch: Batch, modality: str, steps: tuple[int, ...], unknown: Mapping[s
     gone[list(steps)] = True
     x = batch.x[modality]
     return batch.with_x(**{modality: x.masked_fill(gone[:, None], 0) if x.is_floating_point() else x.masked_fill(gone, unknown[modality])})
+
+
+def said_of(value: float, task: Task) -> str:
+    """A label or a prediction in words: a number, or the name of a class."""
+    if value != value or (task.classes and value < 0):
+        return "none"
+    return task.classes[int(value)] if task.classes else f"{value:.2f}"
+
+
+def mean_of(trace: Trace) -> str:
+    """The predictions of several utterances in words, as HTML: their mean, or how many classes are right."""
+    examples = trace.examples
+    if trace.spec.task.classes:
+        return f"{int((examples['error'] == 0).sum())} of {len(examples)} right"
+    return f"mean label {examples['label'].mean():.2f}, mean prediction <b>{examples['prediction'].mean():.2f}</b>"

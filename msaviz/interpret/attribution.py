@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from msaviz.interpret.explained import Explained, chunks, references
-from msaviz.interpret.methods import METHODS, method, options
+from msaviz.interpret.explained import Explained, chunks, evaluating, references
+from msaviz.interpret.methods import METHODS, Method, method, options
 from msaviz.interpret.trace import Trace
 from msaviz.types import Batch
 
@@ -41,6 +42,8 @@ class Attribution:
     reference: np.ndarray  # Float[n], the same number of the baseline
     steps: Mapping[str, Steps] = field(default_factory=dict)
     features: Mapping[str, np.ndarray] = field(default_factory=dict)
+    target: np.ndarray | None = None
+    """Int[n]: the explained classes, where they are not the predicted ones."""
     options: Mapping[str, object] = field(default_factory=dict)
 
     @property
@@ -71,6 +74,7 @@ def attribute(
     routing: str = "frozen",
     steps: int = 32,
     train: Sequence[Batch] = (),
+    target: np.ndarray | None = None,
     seed: int = 0,
     progress: bool = False,
     **given: object,
@@ -78,12 +82,10 @@ def attribute(
     """Share the predictions of a trace out over their inputs, many utterances at once.
 
     `baseline`: "zero", "mean" or "train" (of the train split, whose batches are `train`), and "missing" for methods that hide parts.
-    `steps`: points of a path, or samples. Raises ValueError for an unknown name, for a baseline that the method cannot use, and for a
-    trace without a model.
+    `steps`: points of a path, or samples. `target`: Int[n], the classes whose logits are explained (else the predicted ones). Raises
+    ValueError for an unknown name, for a baseline that the method cannot use, and for a trace without a model.
     """
     found = method(name)
-    if trace.model is None:
-        raise ValueError("this trace holds no model; `observe(model, …)` or `Run.observe` makes one that does")
     if baseline == "missing" and not found.removal:
         able = ", ".join(key for key, other in METHODS.items() if other.removal)
         raise ValueError(f"{found.title} follows values, and a missing step is a mask: choose zero or mean, or one of {able}")
@@ -91,14 +93,13 @@ def attribute(
         raise ValueError(f"{found.title} takes one baseline, not draws from the train split; choose zero, mean or gradient_shap")
     if baseline in ("mean", "train") and not train:
         raise ValueError(f"the baseline {baseline!r} is made of the train split: give its batches as `train` (`Run.attribute` does)")
-    stands_in = references(baseline, trace.model, train or trace.batches, seed=seed)
-    more, was_training = options(found, given), trace.model.training
-    trace.model.eval()
-    try:
-        parts = _parts(trace, name, routing, stands_in, steps, seed, progress, more)
-    finally:
-        trace.model.train(was_training)
-    return _gathered(trace, parts, {"method": name, "baseline": baseline, "routing": routing, "options": more})
+    more = options(found, given)
+    with evaluating(trace) as model:
+        stands_in = references(baseline, model, train or trace.batches, seed=seed)
+        asked = {"steps": steps, "seed": seed, **more}
+        parts = _parts(trace, model, found, stands_in, routing, target, progress, asked)
+    about = {"method": name, "baseline": baseline, "routing": routing, "target": target, "options": more}
+    return _gathered(trace, parts, about)
 
 
 @dataclass(frozen=True)
@@ -113,15 +114,23 @@ class _Part:
 
 
 def _parts(
-    trace: Trace, name: str, routing: str, stands_in: Mapping[str, Tensor], steps: int, seed: int, progress: bool, more: Mapping
+    trace: Trace,
+    model: nn.Module,
+    found: Method,
+    stands_in: Mapping[str, Tensor],
+    routing: str,
+    target: np.ndarray | None,
+    progress: bool,
+    asked: Mapping[str, Any],
 ) -> list[_Part]:
     from tqdm.auto import tqdm
 
     parts = []
-    with tqdm(total=len(trace.examples), desc=METHODS[name].title, unit="utt", leave=False, disable=None if progress else True) as bar:
-        for rows, batch in chunks(trace, METHODS[name].copies(steps)):
-            explained = Explained(trace.model, batch, routing=routing)  # type: ignore[arg-type]
-            values = METHODS[name].run(explained, stands_in, steps=steps, seed=seed, **more)
+    with tqdm(total=len(trace.examples), desc=found.title, unit="utt", leave=False, disable=None if progress else True) as bar:
+        for rows, batch in chunks(trace, found.copies(asked["steps"])):
+            wanted = None if target is None else torch.from_numpy(np.asarray(target)[rows])
+            explained = Explained(model, batch, routing=routing, target=wanted)
+            values = found.run(explained, stands_in, **asked)
             values = {m: v.detach().float().cpu() for m, v in values.items()}
             reference = without_all(explained, stands_in)
             mask = {m: v.cpu() for m, v in explained.batch.mask.items()}

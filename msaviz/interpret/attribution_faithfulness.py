@@ -23,8 +23,8 @@ from torch import Tensor
 from msaviz.interpret import resample
 from msaviz.interpret.attributed import HEAD, head
 from msaviz.interpret.attribution import Attribution
-from msaviz.interpret.explained import Explained, chunks
-from msaviz.interpret.judged import apart, beside, dense, evaluating, own_references, part, shuffled, spread, steps_of, stepwise
+from msaviz.interpret.explained import Explained, chunks, evaluating
+from msaviz.interpret.judged import apart, beside, dense, own_references, part, shuffled, spread, steps_of, stepwise
 from msaviz.interpret.methods import METHODS, seeded
 from msaviz.interpret.table import Table
 from msaviz.interpret.tidy import gathered
@@ -52,8 +52,7 @@ def answer(
     """
     parts = []
     for label, one in stepwise(attributions).items():
-        assert one.trace.model is not None
-        with evaluating(one.trace.model):
+        with evaluating(one.trace):
             hidden = _infidelity(one, samples, limit, train, seed)
             moved = _sensitivity(one, draws, few, radius, steps, train, seed)
         rows = [{"metric": name, **_share(*sides, resamples, seed)} for name, sides in {**hidden, **moved}.items()]

@@ -54,13 +54,19 @@ def answer(
     few = part(trace, spread(len(trace.examples), limit))
     models = list(cascade(few, seed))
     for label, one in asked.items():
-        given: dict[str, Any] = {"steps": steps, "train": train, **again(one)}
+        given: dict[str, Any] = {"steps": steps, "train": train, "target": classes(few), **again(one)}
         first = attribute(few, one.method, seed=seed, **given)
         for i, (name, model) in enumerate(models):
             other = attribute(replace(few, model=model), one.method, seed=seed + 1 + i, **given)
             rows = averages(_similar(first, other), resamples, seed).rename(columns={"value": "similarity"})
             parts.append(rows.assign(kind=list(KINDS), part=name, parts=i, **head(label, one)))
     return gathered(parts, COLUMNS)
+
+
+def classes(trace: Trace) -> np.ndarray | None:
+    """Int[n]: the class that the trained model predicts, so that a shuffled one is asked about the same; None for a real number."""
+    prediction = torch.cat([output.prediction for output in trace.outputs])
+    return prediction.argmax(-1).numpy() if prediction.ndim > 1 else None
 
 
 def _similar(one: Attribution, other: Attribution) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from einops import rearrange, repeat
 
-from msaviz.interpret.explained import Explained, chunks, references
+from msaviz.interpret.explained import Explained, chunks, evaluating, references
 from msaviz.interpret.trace import Trace
 from msaviz.types import Batch, subsets
 
@@ -74,26 +74,20 @@ def coalitions(trace: Trace, *, baseline: str = "missing", routing: str = "live"
     What is outside a set is missing, or shows the `baseline` ("zero", "mean" of the batches `train`). Routers decide anew for every set
     (`routing` "live"): without a modality other experts may be all that can be called. Raises ValueError for a trace without a model.
     """
-    if trace.model is None:
-        raise ValueError("this trace holds no model; `observe(model, …)` or `Run.observe` makes one that does")
     if baseline == "train" or (baseline == "mean" and not train):
         raise ValueError("a set is completed by one value: baseline missing, zero, or mean (which needs the batches `train`)")
     modalities = trace.batches[0].modalities
     sets = ((), *subsets(modalities))
     member = torch.tensor([[m in one for m in modalities] for one in sets])
-    stands_in = references(baseline, trace.model, train or trace.batches)
     values = np.zeros((len(trace.examples), len(sets)))
-    was_training = trace.model.training
-    trace.model.eval()
-    try:
+    with evaluating(trace) as model:
+        stands_in = references(baseline, model, train or trace.batches)
         for rows, batch in chunks(trace, len(sets)):
-            explained = Explained(trace.model, batch, routing=routing)
+            explained = Explained(model, batch, routing=routing)
             copies = repeat(explained.rows, "b -> (b c)", c=len(sets))
             keep = {m: repeat(member[:, i].float().to(copies.device), "c -> (b c) 1", b=len(rows)) for i, m in enumerate(modalities)}
             with torch.no_grad():
                 found = explained.hidden(keep, copies, stands_in)
             values[rows] = rearrange(found.double().cpu().numpy(), "(b c) -> b c", c=len(sets))
-    finally:
-        trace.model.train(was_training)
     present = np.stack([trace.present(m) for m in modalities], 1)
     return Coalitions(trace, baseline, modalities, sets, values, present)

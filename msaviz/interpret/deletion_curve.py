@@ -4,6 +4,9 @@
 should rise quickly. `insertion`: how far it still is from the whole one when only that fraction is shown: it should fall quickly (after
 Petsiuk et al. 2018, who follow the score of a class instead). `random`: the same for random orders (the mean over them); bands, as all
 others, are 95 % bootstrap intervals over utterances. All modalities compete. What is `hidden` becomes missing, or shows a baseline.
+
+`area` lies under the whole curve, and stands in each of its rows: the mean distance from the whole prediction, in its units. `gain`: the
+paired difference to the random orders of the same utterances, > 0 = better than random: more distance by deletion, less by insertion.
 """
 
 from __future__ import annotations
@@ -20,15 +23,17 @@ from torch import Tensor
 
 from msaviz.interpret.attributed import HEAD, head
 from msaviz.interpret.attribution import Attribution
-from msaviz.interpret.explained import Explained, chunks, references
-from msaviz.interpret.judged import apart, averages, beside, dense, evaluating, part, spread, steps_of, stepwise
+from msaviz.interpret.explained import Explained, chunks, evaluating, references
+from msaviz.interpret.judged import apart, averages, beside, dense, part, spread, steps_of, stepwise
 from msaviz.interpret.table import Table
 from msaviz.interpret.tidy import gathered
 from msaviz.interpret.trace import Trace
 from msaviz.types import Batch
 
-COLUMNS = (*HEAD, "hidden", "kind", "fraction", "value", "low", "high", "random", "random_low", "random_high", "utterances")
+AREAS = ("area", "area_low", "area_high", "random_area", "random_area_low", "random_area_high", "gain", "gain_low", "gain_high")
+COLUMNS = (*HEAD, "hidden", "kind", "fraction", "value", "low", "high", "random", "random_low", "random_high", *AREAS, "utterances")
 KINDS = ("deletion", "insertion")
+BETTER = {"deletion": 1, "insertion": -1}
 FRACTIONS = tuple(i / 10 for i in range(11))
 
 
@@ -57,16 +62,23 @@ def answer(
     `limit`: utterances that are asked, evenly spread; `hidden`: "missing", "zero" or "mean" (of `train`); `orders`: random ones.
     """
     parts, asked = [], {"hidden": hidden, "orders": orders, "limit": limit, "train": train, "seed": seed}
-    for label, curves in of_methods(attributions, fractions=fractions, **asked).items():
+    for label, curves in _curves(attributions, fractions=fractions, **asked).items():
         for kind in KINDS:
             rows = averages(curves.method[kind], resamples, seed).assign(fraction=curves.fractions, kind=kind, hidden=hidden)
             control = averages(curves.random[kind], resamples, seed)[["value", "low", "high"]]
             control = control.rename(columns={"value": "random", "low": "random_low", "high": "random_high"})
-            parts.append(rows.join(control).assign(**head(label, attributions[label])))
+            parts.append(rows.join(control).assign(**_areas(curves, kind, resamples, seed), **head(label, attributions[label])))
     return gathered(parts, COLUMNS)
 
 
-def of_methods(
+def _areas(curves: Curves, kind: str, resamples: int, seed: int) -> dict[str, float]:
+    """AREAS of one kind of curve."""
+    method, random = (np.trapezoid(side[kind], curves.fractions, axis=1) for side in (curves.method, curves.random))
+    found = averages(np.stack([method, random, BETTER[kind] * (method - random)], 1), resamples, seed)
+    return dict(zip(AREAS, found[["value", "low", "high"]].to_numpy().reshape(-1), strict=True))
+
+
+def _curves(
     attributions: Mapping[str, Attribution],
     *,
     fractions: Sequence[float] = FRACTIONS,
@@ -106,7 +118,7 @@ def _measured(
     n, generator = len(trace.examples), torch.Generator().manual_seed(seed)
     moved = np.zeros((len(values), n, len(KINDS), len(q)), np.float32)
     control = np.zeros_like(moved)
-    with evaluating(trace.model):
+    with evaluating(trace):
         for rows, batch in chunks(trace, len(q) * len(KINDS)):
             mask = steps_of(batch)
             chance = torch.rand(orders, *mask.shape, generator=generator)

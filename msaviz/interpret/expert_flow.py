@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from msaviz.interpret.explained import Explained, References, chunks, references
+from msaviz.interpret.explained import Explained, References, chunks, evaluating, references
 from msaviz.interpret.trace import Trace
 from msaviz.types import Batch, Output, Steer
 
@@ -60,25 +60,19 @@ def expert_flow(
     """
     if kind not in KINDS:
         raise ValueError(f"no flow is called {kind!r}; these exist: {', '.join(KINDS)}")
-    if trace.model is None:
-        raise ValueError("this trace holds no model; `observe(model, …)` or `Run.observe` makes one that does")
     if baseline not in ("zero", "mean") or (baseline == "mean" and not train):
         raise ValueError("conductance follows values from one baseline: zero, or mean (which needs the batches `train`)")
-    stands_in = references(baseline, trace.model, train or trace.batches)
     n = len(trace.examples)
     values = {key: np.zeros((n, trace.outputs[0].routing[key].gates.shape[-1])) for key in trace.routers}
     explained, reference = np.zeros(n), np.zeros(n)
-    was_training = trace.model.training
-    trace.model.eval()
-    try:
+    with evaluating(trace) as model:
+        stands_in = references(baseline, model, train or trace.batches)
         for rows, batch in chunks(trace, steps if kind == "gates" else 2):
-            about = Explained(trace.model, batch, routing=routing)
+            about = Explained(model, batch, routing=routing)
             found, start = _gates(about, steps) if kind == "gates" else _conductance(about, stands_in, steps)
             explained[rows], reference[rows] = about.value.double().cpu(), start.double().cpu()
             for key, value in found.items():
                 values[key][rows] = value.detach().double().cpu().sum(1)
-    finally:
-        trace.model.train(was_training)
     return ExpertFlow(trace, kind, baseline, values, explained, reference)
 
 

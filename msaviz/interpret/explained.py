@@ -6,6 +6,7 @@ The number is the prediction of the main task: a real one, or the logit of the c
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -35,9 +36,10 @@ class Explained(nn.Module):
 
     What an attribution method expands or repeats is told by `rows`: masks, domains and steering follow from it, so that a whole batch
     is explained in one go whatever its order. With `routing` "frozen" sparse routers call the experts that they call for the whole input.
+    `target`: the class of each row whose logit is the number, instead of the predicted one.
     """
 
-    def __init__(self, model: nn.Module, batch: Batch, *, routing: str = "frozen"):
+    def __init__(self, model: nn.Module, batch: Batch, *, routing: str = "frozen", target: Int[Tensor, " b"] | None = None):
         super().__init__()
         if routing not in ROUTINGS:
             raise ValueError(f"no routing is called {routing!r}; these exist: {', '.join(ROUTINGS)}")
@@ -45,7 +47,8 @@ class Explained(nn.Module):
         self.batch = vectors(model, batch)
         self.modalities = self.batch.modalities
         output = self.look()
-        self.target = output.prediction.argmax(-1) if output.prediction.ndim > 1 else None
+        own = output.prediction.argmax(-1) if output.prediction.ndim > 1 else None
+        self.target = own if target is None or own is None else target.to(own)
         self.steered = {**self.batch.steered, **(frozen(output.routing) if routing == "frozen" else {})}
         self.rows = torch.arange(len(batch), device=self.batch.example.device)
         self.value = self.number(output, self.rows)
@@ -103,6 +106,19 @@ class Explained(nn.Module):
             else:
                 mask[m] = mask[m] & kept
         return self.number(self.output(x, rows, mask), rows)
+
+
+@contextmanager
+def evaluating(trace: Trace) -> Iterator[nn.Module]:
+    """The trace's model, in eval mode inside the block; its mode is restored. ValueError for a trace without one."""
+    if trace.model is None:
+        raise ValueError("this trace holds no model; `observe(model, …)` or `Run.observe` makes one that does")
+    was_training = trace.model.training
+    trace.model.eval()
+    try:
+        yield trace.model
+    finally:
+        trace.model.train(was_training)
 
 
 def vectors(model: nn.Module, batch: Batch) -> Batch:

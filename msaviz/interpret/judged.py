@@ -5,8 +5,7 @@ n utterances, b rows of a chunk, t steps of a modality, T steps of all modalitie
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from msaviz.interpret import resample
 from msaviz.interpret.attributed import checked
@@ -65,17 +64,6 @@ def own_references(attribution: Attribution, train: Sequence[Batch], *, single: 
 def again(attribution: Attribution) -> dict[str, Any]:
     """What `attribute` must be told to run this method again."""
     return {"baseline": attribution.baseline, "routing": attribution.routing, **attribution.options}
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Inside the block the model is in eval mode; its mode is restored."""
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)
 
 
 def dense(steps: Mapping[str, Steps], positions: np.ndarray) -> dict[str, np.ndarray]:

@@ -40,4 +40,4 @@ def answer(traces: Mapping[str, Trace]) -> pd.DataFrame:
     return gathered(parts, COLUMNS)
 
 
-TABLE = Table(COLUMNS, answer, of="subsets")
+TABLE = Table(COLUMNS, answer, of="conditions")

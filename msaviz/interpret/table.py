@@ -13,11 +13,11 @@ import pandas as pd
 class Table:
     """A question. `answer(trace, **options)` returns a tidy frame that has exactly `columns` (checked).
 
-    `of` says what is asked: "trace" (one model over one split), "epochs" ({epoch: its trace}), "subsets" ({"text+audio":
-    the trace with these modalities alone}, all of them last), "sweep" (the frame of a protocol), "comparison" (that of a
-    comparison), "history" (that of a run's history), "evolution" (an `Evolution`) or "attributions" ({label: an `Attribution`}, all of one
-    trace). An answer to something the model does not
-    have (a table of routers for a model without routers) is an empty frame with the same columns, not an error.
+    `of` says what is asked: "trace" (one model over one split), "epochs" ({epoch: its trace}), "subsets" ({"text+audio": the trace
+    with these modalities alone}, all of them last), "conditions" ({name: a trace}), "attributions" ({label: an `Attribution`}, all of
+    one trace), "sweep" (the frame of a protocol), "comparison" (that of a comparison), "history" (that of a run's history) or
+    "evolution" (an `Evolution`). An answer to something the model does not have (a table of routers for a model without routers) is
+    an empty frame with the same columns, not an error.
     """
 
     columns: tuple[str, ...]

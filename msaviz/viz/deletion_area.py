@@ -14,20 +14,21 @@ from msaviz.viz.words import listed, number, sentence, unique
 
 NEEDS = (
     *("run", "split", "method", "baseline", "routing", "hidden", "kind"),
-    *("area", "low", "high", "random", "gain", "gain_low", "gain_high", "utterances"),
+    *("area", "area_low", "area_high", "random_area", "gain", "gain_low", "gain_high", "utterances"),
 )
 
 
 def draw(frame: pd.DataFrame) -> go.Figure:
     """Left the area of each method with its 95 % interval and a grey tick for a random order, right the paired gain over that."""
-    rows, kinds = frame.assign(line=series(frame)), unique(frame["kind"])
+    rows, kinds = _whole(frame), unique(frame["kind"])
     names = unique(rows["line"])
     titles = ["distance from the whole prediction (mean over fractions)", "gain over a random order (> 0: better)"]
     figure, places = panels(titles, columns=2, labels=names, height=row_height(len(names), each=44))
     for i, kind in enumerate(kinds):
         part = rows[rows["kind"] == kind]
-        marks.dots(figure, part.assign(value=part["area"]), part["line"], names, kind, i, len(kinds), places[0], True)
-        control = part[["random"]].assign(value=part["random"], low=part["random"], high=part["random"])
+        area = part.assign(value=part["area"], low=part["area_low"], high=part["area_high"])
+        marks.dots(figure, area, part["line"], names, kind, i, len(kinds), places[0], True)
+        control = part.assign(**dict.fromkeys(("value", "low", "high"), part["random_area"]))
         marks.dots(figure, control, part["line"], names, "random order", i, len(kinds), places[0], i == 0)
         figure.data[-1].marker = {**marks.TICK, "size": 14}  # type: ignore[index]
         gain = part.assign(value=part["gain"], low=part["gain_low"], high=part["gain_high"])
@@ -39,9 +40,14 @@ def draw(frame: pd.DataFrame) -> go.Figure:
     return subtitled(legend_below(figure), said(frame), hidden(frame))
 
 
+def _whole(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row for each curve, named by its `line`."""
+    return frame.assign(line=series(frame)).drop_duplicates(["line", "kind"])
+
+
 @sentence
 def read(frame: pd.DataFrame) -> str:
-    rows, told = frame.assign(line=series(frame)), []
+    rows, told = _whole(frame), []
     for kind in unique(rows["kind"]):
         part = rows[rows["kind"] == kind]
         best, better = part.loc[part["gain"].idxmax()], part[part["gain_low"] > 0]
@@ -54,7 +60,7 @@ def read(frame: pd.DataFrame) -> str:
 
 
 VIEW = View(
-    "deletion_area",
+    "deletion_curve",
     NEEDS,
     draw,
     read,

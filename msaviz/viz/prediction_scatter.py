@@ -13,6 +13,10 @@ from msaviz.viz.words import number, percent, sentence, unique
 
 NEEDS = ("run", "example", "domain", "label", "prediction", "error", "label_group", "prediction_group")
 
+DRAWN = 20_000
+"""Points of one panel, at most: a random sample of more."""
+CORNER = {"xref": "x domain", "yref": "y domain", "x": 0.99, "y": 0.02, "xanchor": "right", "showarrow": False}
+
 
 def draw(frame: pd.DataFrame) -> go.Figure:
     """Prediction over label with the diagonal, a symbol a domain, a panel a run; for classes a confusion heat map."""
@@ -21,6 +25,9 @@ def draw(frame: pd.DataFrame) -> go.Figure:
     figure, places = panels([str(run) for run in runs], columns=3)
     for run, place in zip(runs, places, strict=True):
         part = frame[frame["run"] == run]
+        if len(part) > DRAWN and not _classes(frame):
+            part = part.sample(DRAWN, random_state=0).sort_index()
+            figure.add_annotation(text=f"{DRAWN:,} of {(frame['run'] == run).sum():,} drawn", **CORNER, **place)
         if _classes(frame):
             _confusion(figure, part, place)
         else:
@@ -58,8 +65,7 @@ def _scatter(figure: go.Figure, part: pd.DataFrame, domains: list, place: dict[s
                     showlegend=legend and len(domains) > 1,
                     marker={"color": colour(i), "symbol": symbol(i), "size": 6, "opacity": 0.7},
                     customdata=points["example"].to_numpy(dtype=np.int32),
-                    text=[f"example {example}" for example in points["example"]],
-                    hovertemplate="%{text}<br>label %{x:.2f}, prediction %{y:.2f}",
+                    hovertemplate="example %{customdata}<br>label %{x:.2f}, prediction %{y:.2f}",
                 ),
                 **place,
             )

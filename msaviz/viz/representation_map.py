@@ -15,6 +15,8 @@ from msaviz.viz.words import chosen, label, percent, sentence, unique
 
 NEEDS = ("run", "representation", "example", "x", "y", "domain", "label", "expert", "prediction", "error", "explained")
 COLOURINGS = ("domain", "label", "error", "expert", "representation")
+HOVER = "example %{customdata[0]} · %{text}<br>label %{customdata[1]:.2f}, prediction %{customdata[2]:.2f}<extra></extra>"
+"""Numbers as numbers: sentences would be most of the bytes of a large figure."""
 NAMED = ("domain", "expert", "representation")
 """Colourings by name; the others are numbers."""
 
@@ -45,9 +47,9 @@ def draw(frame: pd.DataFrame, *, colour_by: str | None = None) -> go.Figure:
                     legendgroup=name,
                     showlegend=not any(trace.name == name for trace in figure.data),
                     marker={"size": 5, "opacity": 0.75, "symbol": symbol(i), **marker},
-                    customdata=points["example"].to_numpy(dtype=np.int32),
-                    text=_hover(points),
-                    hovertemplate="%{text}<extra></extra>",
+                    customdata=short(points[["example", "label", "prediction"]].astype(float)),
+                    text=safes(points["domain"]),
+                    hovertemplate=HOVER,
                 ),
                 **place,
             )
@@ -82,13 +84,6 @@ def shade(figure: go.Figure, frame: pd.DataFrame, by: str) -> None:
     if by not in NAMED:
         reach = float(np.nanmax(np.abs(frame[by].to_numpy(dtype=float)))) or 1.0
         figure.update_coloraxes(cmid=0, cmin=-reach, cmax=reach, colorbar={"title": f"{by} [label units]" if by == "error" else by})
-
-
-def _hover(points: pd.DataFrame) -> list[str]:
-    return [
-        f"example {example} · {domain}<br>label {y:.2f}, prediction {p:.2f}"
-        for example, domain, y, p in zip(points["example"], safes(points["domain"]), points["label"], points["prediction"], strict=True)
-    ]
 
 
 def _title(frame: pd.DataFrame, panel: str) -> str:

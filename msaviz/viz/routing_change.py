@@ -23,6 +23,7 @@ def draw(frame: pd.DataFrame, *, kind: str | None = None) -> go.Figure:
     titles, conditions = unique(_panel(frame)), unique(frame["condition"])
     figure, places = panels(titles, columns=3, height=190, shared_yaxes=True)
     where = dict(zip(titles, places, strict=True))
+    figure.update_layout(height=110 + 190 * max(place["row"] for place in places))  # one row needs less than a picture of its own
     for title, condition, values in bars(frame):
         i = conditions.index(condition)
         figure.add_trace(

@@ -13,8 +13,8 @@ from typing import Any, Literal
 import numpy as np
 import plotly.graph_objects as go
 
-CONFIG = {"showSendToCloud": False, "displaylogo": False, "responsive": True}
-"""For `figure.show(config=CONFIG)` and `figure.to_html(config=CONFIG)`: no button uploads the chart to anybody."""
+CONFIG = {"showSendToCloud": False, "displaylogo": False, "responsive": True, "typesetMath": False}
+"""For `figure.show(config=CONFIG)` and `figure.to_html(config=CONFIG)`: no button uploads the chart to anybody, and no $ is mathematics."""
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 DARK_COLOURS = ("#56B4E9", "#E69F00", "#2BC79A", "#E3A3C6")

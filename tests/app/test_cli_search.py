@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from browser_tools import Visit, chromium
 
 from msaviz.app import evolution
 from msaviz.app.cli import main
@@ -176,21 +177,15 @@ def test_the_whole_way(folder, capsys):
 
 
 def test_a_browser_draws_every_figure_and_complains_of_nothing(folder):
-    from test_browser import ARGUMENTS, CHROMIUM, Visit
-
-    if not Path(CHROMIUM).exists():
-        pytest.skip("no Chromium here (apt-get install chromium)")
-    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright here: pip install 'msaviz[test]'")
-    with playwright.sync_playwright() as engine:
-        browser = engine.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        visit = Visit(browser, folder / "search.html", viewport={"width": 1280, "height": 900})
+    address = (folder / "search.html").as_uri()
+    with chromium() as browser:
+        visit = Visit(browser, address, "html[data-figures]", viewport={"width": 1280, "height": 900})
         figures = visit.count(".figure")
         assert figures >= 4
         assert visit.page.get_attribute("html", "data-figures") == f"{figures}/{figures}"
         assert visit.count(".failed") == 0
         assert visit.complaints == []
-        assert [url for url in visit.asked if not url.startswith(("data:", "blob:"))] == [(folder / "search.html").as_uri()]
-        browser.close()
+        assert [url for url in visit.asked if not url.startswith(("data:", "blob:"))] == [address]
 
 
 def test_another_search_is_refused(folder, capsys):

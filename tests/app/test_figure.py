@@ -146,3 +146,11 @@ def test_a_run_without_a_browser_saves_plain_figures(tmp_path):
     assert [data[MIME]["layout"]["title"]["text"] for data in figures] == ["Value 0", "Chosen 0"]
     assert [data["text/plain"] for data in figures] == ["A hundred points", "The chosen points"]
     assert not any("widget" in kind for o in outputs for kind in o.get("data", {}))
+
+
+def test_a_subtitle_goes_with_the_title():
+    figure = go.Figure(layout={"title": {"text": "Words", "subtitle": {"text": "of one"}}})
+    title = json.loads(Figure(figure).spec)["layout"]["title"]
+    assert title["text"] == 'Words<br><span style="font-size:13px">of one</span>'
+    assert "subtitle" not in title
+    assert Figure(figure).figure.layout.title.subtitle.text == "of one"

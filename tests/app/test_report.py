@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 import pytest
 from tiny_runs import trained
 
-from msaviz.app import markup, pages
+from msaviz.app import markup, pages, subject
 from msaviz.app import report as module
 from msaviz.app.groups import grouped
 from msaviz.app.report import LIMIT, report
@@ -127,7 +127,7 @@ def test_a_page_that_fails_is_told_in_its_place(tiny, tmp_path, monkeypatch):
     def broken(self, page):
         raise RuntimeError("<b>broken</b>")
 
-    monkeypatch.setattr(pages.Subject, "answer", broken)
+    monkeypatch.setattr(subject.Subject, "answer", broken)
     told: list[str] = []
     html = report(tiny["plain"], tmp_path / "x.html", progress=told.append).read_text(encoding="utf-8")
     assert "RuntimeError: &lt;b&gt;broken&lt;/b&gt;" in html
@@ -159,7 +159,7 @@ def test_pages_cover_the_catalog_once_and_exist():
     named = [page.name for chapter in pages.CHAPTERS for page in chapter.pages]
     assert set(named) <= set(VIEWS)
     found = [page.name for of in KINDS for chapter in pages.chapters(of) for page in chapter.pages]
-    assert set(found) == set(VIEWS)
+    assert set(found) == {name for name in VIEWS if TABLES[VIEWS[name].table].of != "conditions"}, "conditions are made by hand"
     assert all(VIEWS[name].table in TABLES for name in found)
 
 

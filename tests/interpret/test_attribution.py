@@ -229,6 +229,28 @@ def test_chunks_hold_every_utterance_once_and_change_no_prediction():
         assert all(mask.shape[1] == max(1, int(mask.sum(1).max())) for mask in part.mask.values())
 
 
+class Classes(Linear):
+    """Three classes, the second of which is the sum."""
+
+    def forward(self, batch: Batch) -> Output:
+        y = super().forward(batch).prediction
+        return Output({"sentiment": torch.stack([-y, y, 0 * y + 0.1], 1)}, y[:, None])
+
+
+def test_the_logit_of_the_predicted_class_is_explained_or_that_of_a_chosen_one():
+    model = Classes()
+    spec = Spec(SPEC.widths, {"sentiment": Task("classes", classes=("low", "high", "none"))})
+    trace = observe(model.eval(), [batch(seed=i, start=11 * i) for i in range(2)], spec=spec)
+    logits = torch.cat([o.prediction for o in trace.outputs]).numpy()
+    assert set(logits.argmax(1)) == {0, 1, 2}
+    own, second = attribute(trace), attribute(trace, target=np.ones(22, dtype=int))
+    assert np.allclose(own.explained, logits.max(1), atol=1e-6)
+    assert np.allclose(second.explained, logits[:, 1], atol=1e-6)
+    assert np.allclose(second.steps["text"].value, expected(trace, model, "text"), atol=1e-5)
+    turned = np.array([-1.0, 1.0, 0.0])[logits.argmax(1)]
+    assert np.allclose(own.modalities["text"], turned * second.modalities["text"], atol=1e-5)
+
+
 def test_mistakes_are_named():
     trace = traced(Linear())
     with pytest.raises(ValueError, match="no attribution method is called 'lime'; these exist: integrated_gradients"):

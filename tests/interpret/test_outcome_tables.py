@@ -129,7 +129,8 @@ def test_first_column_is_always_run_and_tables_leave_the_trace_alone(trace):
     examples = trace.examples.copy()
     for name, table in TABLES.items():
         assert table.columns[0] == ("model" if table.of == "comparison" else "run"), name
-        assert table.of in ("trace", "sweep", "history", "epochs", "comparison", "subsets", "evolution", "attributions"), name
+        known = ("trace", "sweep", "history", "epochs", "comparison", "subsets", "conditions", "evolution", "attributions")
+        assert table.of in known, name
         if table.of == "trace" and name != "expert_attribution":  # that one looks into a real model
             assert set(table(trace)["run"]) == {"planted"}, name
     assert trace.examples.equals(examples)

@@ -22,12 +22,12 @@ WIDTHS = {"text": 3, "audio": 2}
 LONGEST = {"text": 9, "audio": 6}
 NAMES = (
     *("attribution_completeness", "attribution_faithfulness", "attribution_agreement"),
-    *("attribution_sanity", "deletion_area", "deletion_curve", "planted_evidence"),
+    *("attribution_sanity", "deletion_curve", "planted_evidence"),
 )
 QUICK = {
     "attribution_faithfulness": {"steps": 4, "samples": 8, "draws": 2},
     "attribution_sanity": {"steps": 4},
-    "deletion_area": {"orders": 3},
+    "deletion_curve": {"orders": 3},
 }
 
 
@@ -220,7 +220,14 @@ def test_integrated_gradients_of_a_linear_model_leave_no_gap_and_ablation_of_a_b
 
 
 def test_the_true_order_beats_random_ones_and_the_reverse_falls_behind(true):
-    found = TABLES["deletion_area"]({"true": true, "reverse": reversed_sizes(true), "noise": noise(true)}, limit=None)
+    found = TABLES["deletion_curve"]({"true": true, "reverse": reversed_sizes(true), "noise": noise(true)}, limit=None)
+    areas = found[["method", "kind", "area", "random_area", "gain"]].drop_duplicates()
+    assert len(areas) == 6, "each curve has one area, in all of its rows"
+    means = found.groupby(["method", "kind"])["value"].agg(lambda y: np.trapezoid(y, np.linspace(0, 1, 11)))
+    assert np.allclose(
+        areas.set_index(["method", "kind"])["area"], means.loc[list(zip(areas["method"], areas["kind"], strict=True))], atol=1e-5
+    )
+    found = found.drop_duplicates(["method", "kind"])
     low, high = by(found, "method", "kind", value="gain_low"), by(found, "method", "kind", value="gain_high")
     # insertion: the steps of largest size alone need not bring a sum close, but those of the reverse order bring it less
     assert low["true", "deletion"] > 0
@@ -229,7 +236,7 @@ def test_the_true_order_beats_random_ones_and_the_reverse_falls_behind(true):
     assert high["noise", "deletion"] > -0.1
     gain = by(found, "method", "kind", value="gain")
     assert gain["true", "insertion"] > gain["reverse", "insertion"]
-    assert found.groupby("kind")["random"].nunique().eq(1).all(), "the random orders are the same for every method"
+    assert found.groupby("kind")["random_area"].nunique().eq(1).all(), "the random orders are the same for every method"
 
 
 def test_the_curve_is_that_of_the_model(linear, true):

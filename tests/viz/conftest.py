@@ -57,7 +57,7 @@ def explained(target: str):
 def every_table(planted, trace):
     subjects = {"trace": trace, "history": planted.history(), "epochs": {1: trace, 2: trace}, "comparison": comparison()}
     real, subjects["attributions"] = explained("sentiment" if trace.spec.task.kind == "regression" else "emotion")
-    subjects["subsets"] = {"whole": trace, "half": trace}
+    subjects["conditions"] = {"whole": trace, "half": trace}
     frames = dict(answers())
     for name, table in TABLES.items():
         if name in frames:

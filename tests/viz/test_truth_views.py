@@ -37,14 +37,19 @@ def faithfulness(size: float = 1.0) -> pd.DataFrame:
     return framed("attribution_faithfulness", rows, "method metric value low high chance utterances")
 
 
+CURVE = "method hidden kind fraction value low high random random_low random_high"
+AREAS = "area area_low area_high random_area random_area_low random_area_high gain gain_low gain_high"
+
+
 def curve(size: float = 1.0) -> pd.DataFrame:
     """By deletion the first method moves the prediction by the root of the share, a random order by the share itself."""
     rows = []
     for method, kind, share in product(METHODS, ("deletion", "insertion"), np.linspace(0, 1, 11)):
         better = size * (method != HOSTILE) * (np.sqrt(share) - share)
         value, random = (share + better, share) if kind == "deletion" else (1 - share - better, 1 - share)
-        rows.append((method, "missing", kind, share, value, value - 0.02, value + 0.02, random, random - 0.02, random + 0.02, 60))
-    return framed("deletion_curve", rows, "method hidden kind fraction value low high random random_low random_high utterances")
+        numbers = (value, value - 0.02, value + 0.02, random, random - 0.02, random + 0.02)
+        rows.append((method, "missing", kind, share, *numbers, *[0.5] * 9, 60))
+    return framed("deletion_curve", rows, f"{CURVE} {AREAS} utterances")
 
 
 def area(size: float = 1.0) -> pd.DataFrame:
@@ -53,8 +58,7 @@ def area(size: float = 1.0) -> pd.DataFrame:
         gain = 0.2 * size * (method != HOSTILE)
         value = 0.5 + gain * (1 if kind == "deletion" else -1)
         rows.append((method, "missing", kind, value, value - 0.03, value + 0.03, 0.5, 0.48, 0.52, gain, gain - 0.05, gain + 0.05, 60))
-    columns = "method hidden kind area low high random random_low random_high gain gain_low gain_high utterances"
-    return framed("deletion_area", rows, columns)
+    return framed("deletion_curve", [(*row[:3], 1.0, *[0.0] * 6, *row[3:]) for row in rows], f"{CURVE} {AREAS} utterances")
 
 
 def sanity(size: float = 1.0) -> pd.DataFrame:

@@ -216,3 +216,18 @@ def test_drawing_loads_no_torch():
 def test_nothing_uploads():
     assert theme.CONFIG["showSendToCloud"] is False
     assert theme.safe("<b> & %{y}") == "&lt;b&gt; &amp; %&#123;y}"
+
+
+def test_fifty_thousand_points_stay_small():
+    g, n = np.random.default_rng(0), 50_000
+    label = g.uniform(-3, 3, n)
+    shown = {"run": "r", "split": "test", "example": np.arange(n), "domain": g.choice(["film", "meal"], n), "label": label}
+    frame = pd.DataFrame({**shown, "prediction": label / 2, "error": -label / 2, "label_group": "positive", "prediction_group": "positive"})
+    scatter = VIEWS["prediction_scatter"](frame)
+    drawn = [trace for trace in scatter.data if trace.customdata is not None]
+    assert sum(len(trace.x) for trace in drawn) == 20_000
+    assert all(np.allclose(trace.x, label[np.asarray(trace.customdata)], atol=1e-6) for trace in drawn)
+    assert any("20,000 of 50,000 drawn" in note.text for note in scatter.layout.annotations)
+    spread = {"representation": "fused", "x": label, "y": label, "expert": "0", "explained": 0.5}
+    cloud = VIEWS["representation_map"](frame.assign(**spread).iloc[:20_000], colour_by="label")  # the table draws so many
+    assert len(scatter.to_json()) + len(cloud.to_json()) < 2_000_000

@@ -68,7 +68,7 @@ const marked = (data, names, selection) => {
     if (!names[index].length) return trace;
     const size = trace.marker?.size ?? 6;
     const grown = /^scatter/.test(trace.type ?? "scatter") && typeof size === "number" && !trace.selected && !trace.unselected;
-    const look = grown ? { selected: { marker: { size: size * 1.6, opacity: 1 } }, unselected: { marker: { opacity: 0.2 } } } : {};
+    const look = grown ? { selected: { marker: { size: size * 1.6, opacity: 1 } }, unselected: { marker: { opacity: 0.35 } } } : {};
     return { ...trace, selectedpoints: places[index], ...look };
   });
 };
@@ -103,7 +103,7 @@ class Drawing {
     this.root.addEventListener("keydown", (event) => this.key(event), { signal });
     this.themes = new MutationObserver(draw);
     this.themes.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light"] });
-    this.sizes = new ResizeObserver(() => { if (this.drawn && this.root.clientWidth) this.Plotly.Plots.resize(this.plot); });
+    this.sizes = new ResizeObserver(() => this.resize());
     this.sizes.observe(this.root);
   }
 
@@ -115,6 +115,18 @@ class Drawing {
     this.root.setAttribute("aria-label", this.model.get("label") || "Figure");
     this.size();
     this.draw();
+  }
+
+  /** Drawn again once the size is settled: what plotly keeps of the former size (rows of the legend, places of titles) is too old. */
+  resize() {
+    const width = this.root.clientWidth;
+    if (!this.drawn || !width || width === this.width) return;
+    clearTimeout(this.settling);
+    this.settling = setTimeout(async () => {
+      this.width = width;
+      await this.Plotly.Plots.resize(this.plot);
+      this.draw();
+    }, 100);
   }
 
   size() {
@@ -157,7 +169,7 @@ class Drawing {
     this.root.classList.toggle("dark", dark);
     this.deaf = true;  // to plotly taking its own outlines away
     try {
-      await Plotly.react(this.plot, marked(data, this.names, selection), dressed, config);
+      await Plotly.react(this.plot, marked(data, this.names, selection), dressed, { ...config, typesetMath: false });  // "$" is a price
     } finally {
       this.deaf = false;
     }
@@ -218,6 +230,7 @@ class Drawing {
     for (const [event, act] of this.handlers) this.model.off(event, act);
     this.themes.disconnect();
     this.sizes.disconnect();
+    clearTimeout(this.settling);
     if (this.drawn) this.Plotly.purge(this.plot);
     this.root.remove();
   }
