@@ -75,9 +75,9 @@ def _example(number: int) -> Callable[[pd.DataFrame], pd.Series]:
     return lambda frame: frame["example"] == frame["example"].unique()[min(number, frame["example"].nunique() - 1)]
 
 
-def _by(*groupings: str) -> Callable[[pd.DataFrame], pd.Series]:
-    """The rows of some groupings."""
-    return lambda frame: frame["by"].isin(groupings)
+def _by(grouping: str) -> Callable[[pd.DataFrame], pd.Series]:
+    """The rows of one grouping beside those of all utterances; none where there are no such groups."""
+    return lambda frame: frame["by"].isin(["all", grouping]) & (frame["by"] == grouping).any()
 
 
 def _routed(frame: pd.DataFrame) -> pd.Series:
@@ -122,7 +122,8 @@ CHAPTERS = (
             Page("expert_information"),
             Page("expert_examples"),
             Page("gate_by_subset"),
-            Page("expert_knockout", draw={"by": "label"}, keep=_by("all", "label"), heading="Without one expert, by label"),
+            Page("expert_knockout", draw={"by": "label"}, keep=_by("label"), heading="Without one expert, by label"),
+            Page("expert_knockout", draw={"by": "modality"}, keep=_by("modality"), heading="Without one expert, by what is there"),
             Page("router_swap"),
         ),
     ),
@@ -163,7 +164,7 @@ CHAPTERS = (
             Page("domain_gap"),
             Page("gate_by_domain"),
             Page("expert_masks"),
-            Page("expert_knockout", keep=_by("all", "domain")),
+            Page("expert_knockout", keep=_by("domain")),
             Page(
                 "representation_map",
                 ask={"representation": "fused"},

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from msaviz.app.kernels import ONE_THREAD
 from msaviz.app.notebook import find
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ POLICY = (
     "form-action 'self'; base-uri 'self'; frame-ancestors 'none'"
 )
 """JupyterLab's scripts compile code while the page loads; nothing may be fetched from elsewhere, nor sent there."""
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def serve(
@@ -125,7 +125,7 @@ def _apart(folder: Path) -> Iterator[None]:
     quiet.parent.mkdir()
     quiet.write_text('{"IPKernelApp": {"log_level": 40}}', encoding="utf-8")  # kernels warn of their own sockets, which are local
     ours = {key: str(folder / place) for key, place in places.items()}
-    ours |= {**dict.fromkeys(THREADS, "1"), "MSAVIZ_CACHE": str(cache_folder().resolve())}
+    ours |= {**ONE_THREAD, "MSAVIZ_CACHE": str(cache_folder().resolve())}
     before = {key: os.environ.get(key) for key in ours}
     os.environ.update(ours)
     try:

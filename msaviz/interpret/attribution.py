@@ -109,7 +109,8 @@ class _Part:
     rows: np.ndarray
     explained: Tensor
     reference: Tensor
-    values: dict[str, Tensor]
+    steps: dict[str, Tensor]  # Float[b t]
+    features: dict[str, Tensor]  # Float[b w]
     mask: Mapping[str, Tensor]
 
 
@@ -131,10 +132,14 @@ def _parts(
             wanted = None if target is None else torch.from_numpy(np.asarray(target)[rows])
             explained = Explained(model, batch, routing=routing, target=wanted)
             values = found.run(explained, stands_in, **asked)
-            values = {m: v.detach().float().cpu() for m, v in values.items()}
+            whole = {m: v.detach().float() for m, v in values.items() if v.ndim == 3}
+            flat = {m: v.detach().float().cpu() for m, v in values.items() if v.ndim == 2}
+            by_feature = asked.get("over") == "features"
+            steps = {} if by_feature else {m: v.sum(-1).cpu() for m, v in whole.items()} | flat
+            features = {m: v.sum(1).cpu() for m, v in whole.items()} | (flat if by_feature else {})
             reference = without_all(explained, stands_in)
             mask = {m: v.cpu() for m, v in explained.batch.mask.items()}
-            parts.append(_Part(rows, explained.value.float().cpu(), reference.float().cpu(), values, mask))
+            parts.append(_Part(rows, explained.value.float().cpu(), reference.float().cpu(), steps, features, mask))
             bar.update(len(rows))
     return parts
 
@@ -151,14 +156,8 @@ def without_all(explained: Explained, stands_in: Mapping[str, Tensor]) -> Tensor
 def _gathered(trace: Trace, parts: Sequence[_Part], about: Mapping) -> Attribution:
     order = np.argsort(np.concatenate([part.rows for part in parts]))
     explained, reference = (torch.cat([getattr(p, name) for p in parts]).numpy()[order] for name in ("explained", "reference"))
-    steps, features = {}, {}
-    for m in parts[0].values:
-        axes = parts[0].values[m].shape
-        by_feature = about["options"].get("over") == "features"
-        if len(axes) == 3 or by_feature:
-            features[m] = torch.cat([p.values[m].sum(1) if len(axes) == 3 else p.values[m] for p in parts]).numpy()[order]
-        if not by_feature:
-            steps[m] = _flat([(p.rows, p.values[m].sum(-1) if len(axes) == 3 else p.values[m], p.mask[m]) for p in parts])
+    steps = {m: _flat([(p.rows, p.steps[m], p.mask[m]) for p in parts]) for m in parts[0].steps}
+    features = {m: torch.cat([p.features[m] for p in parts]).numpy()[order] for m in parts[0].features}
     return Attribution(trace, explained=explained, reference=reference, steps=steps, features=features, **about)
 
 

@@ -61,8 +61,8 @@ def answer(
 
     `limit`: utterances that are asked, evenly spread; `hidden`: "missing", "zero" or "mean" (of `train`); `orders`: random ones.
     """
-    parts, asked = [], {"hidden": hidden, "orders": orders, "limit": limit, "train": train, "seed": seed}
-    for label, curves in _curves(attributions, fractions=fractions, **asked).items():
+    parts = []
+    for label, curves in _curves(attributions, fractions, hidden, orders, limit, train, seed).items():
         for kind in KINDS:
             rows = averages(curves.method[kind], resamples, seed).assign(fraction=curves.fractions, kind=kind, hidden=hidden)
             control = averages(curves.random[kind], resamples, seed)[["value", "low", "high"]]
@@ -80,13 +80,12 @@ def _areas(curves: Curves, kind: str, resamples: int, seed: int) -> dict[str, fl
 
 def _curves(
     attributions: Mapping[str, Attribution],
-    *,
-    fractions: Sequence[float] = FRACTIONS,
-    hidden: str = "missing",
-    orders: int = 5,
-    limit: int | None = 96,
-    train: Sequence[Batch] = (),
-    seed: int = 0,
+    fractions: Sequence[float],
+    hidden: str,
+    orders: int,
+    limit: int | None,
+    train: Sequence[Batch],
+    seed: int,
 ) -> dict[str, Curves]:
     """The curves of every method, over the same utterances and beside the same random orders.
 

@@ -30,12 +30,11 @@ TOLERANCE = 0.05
 
 @dataclass(frozen=True)
 class Method:
-    """A way to attribute. `copies(steps)`: forward rows of one utterance; `gives`: the axes of its values; `removal`: it hides parts."""
+    """A way to attribute. `copies(steps)`: forward rows of one utterance; `removal`: it hides parts."""
 
     run: Callable[..., Values]
     title: str
     copies: Callable[[int], int]
-    gives: str = "t w"
     removal: bool = False
 
 
@@ -194,8 +193,8 @@ METHODS: dict[str, Method] = {
     "integrated_gradients": Method(integrated_gradients, "Integrated Gradients", lambda steps: steps),
     "gradient_shap": Method(gradient_shap, "Gradient SHAP", lambda steps: steps),
     "deep_lift": Method(deep_lift, "DeepLIFT", lambda steps: 2),
-    "feature_ablation": Method(feature_ablation, "Feature ablation", lambda steps: 16, "t", removal=True),
-    "occlusion": Method(occlusion, "Occlusion", lambda steps: 16, "t", removal=True),
+    "feature_ablation": Method(feature_ablation, "Feature ablation", lambda steps: 16, removal=True),
+    "occlusion": Method(occlusion, "Occlusion", lambda steps: 16, removal=True),
 }
 """Name -> method; a new one is a function and a line here."""
 

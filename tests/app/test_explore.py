@@ -11,6 +11,8 @@ from widget_notebook import HOSTILE, hostile_run, run_on
 from msaviz import explore
 from msaviz.app.whatif import Change, look
 
+pytestmark = pytest.mark.xdist_group("explore")  # what it makes first takes long: in one process, once
+
 SHAPES = {"gaze": (90, 5, 3), "speech": (90, 6, 4)}
 
 

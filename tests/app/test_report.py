@@ -20,6 +20,8 @@ from msaviz.catalog import TABLES, VIEWS
 from msaviz.training.kept import weights_mark
 from msaviz.training.run import Run
 
+pytestmark = pytest.mark.xdist_group("report")  # what it makes first takes long: in one process, once
+
 
 @pytest.fixture(scope="module")
 def written(tiny, tmp_path_factory) -> str:

@@ -69,7 +69,7 @@ def test_only_the_token_opens_it_and_ctrl_c_ends_it(page, run):
     assert "the run is" in text
     kernels = page.kernels()
     assert len(kernels) == 1
-    assert all(kernels[0].environ()[name] == "1" for name in module.THREADS)
+    assert all(kernels[0].environ()[name] == "1" for name in module.ONE_THREAD)
     listening = [c.laddr.ip for p in (page.process, *kernels) for c in p.net_connections() if c.status == psutil.CONN_LISTEN]
     assert set(listening) == {"127.0.0.1"}
 
