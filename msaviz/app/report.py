@@ -122,7 +122,7 @@ def _results(draft: Draft, groups: Sequence[Group], sweeps: dict[str, pd.DataFra
     notes = [note for protocol in PROTOCOLS for group in groups for note in group.warnings(protocol, split)]
     draft.body += [markup.note(note) for note in dict.fromkeys(notes)]
     draft.body += [sections.all_results(sweeps, split), sections.glossary(list(sweeps["clean"]["metric"]))]
-    draft.body.append(sections.comparison(groups, split))
+    draft.body += [sections.comparison(groups, split), sections.published(groups, sweeps["missing"])]
     if selection != "validation":
         chosen = pd.concat([group.sweep("clean", split, selection) for group in groups], ignore_index=True)
         table = sections.results(chosen, f"Complete input, {split} split, {selection} selection")

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from msaviz.app.beside import beside_published
 from msaviz.app.groups import Group, replay
 from msaviz.app.markup import details, facts, grid, note, number, table, text
 from msaviz.app.results import better, compared, measured, ordered, over_seeds, shown
 from msaviz.options import paths
 from msaviz.training.metrics import headline, higher_is_better
+from msaviz.training.published import named_in, told
 from msaviz.types import Spec
 
 STAMP = (
@@ -120,6 +122,16 @@ def all_results(sweeps: dict[str, pd.DataFrame], split: str) -> str:
     parts.append(details("Every subset of the modalities", results(subsets, f"Only these modalities are given, {split} split")))
     parts.append('<p class="lead small">▲ better than the best constant guess, ▼ not better. ± is the standard deviation over seeds.</p>')
     return "".join(parts)
+
+
+def published(groups: Sequence[Group], sweep: pd.DataFrame) -> str:
+    """Published figures of the runs' dataset beside their means over the missing rates, each with its protocol and selection."""
+    name = groups[0].first.dataset.name
+    figures = named_in(name)
+    if figures.empty:
+        return ""
+    beside = beside_published([group for group in groups if group.first.dataset.name == name], sweep, figures)
+    return details("Published figures beside these", f'<p class="lead">{text(told(name, figures))}</p>{table(beside)}')
 
 
 def comparison(groups: Sequence[Group], split: str) -> str:

@@ -20,13 +20,28 @@ def published(dataset: str, *, protocol: str = "", selection: str = "", metric: 
 
     Upper and lower case are one. An unknown dataset, and one without such figures, gives an empty frame.
     """
-    with files("msaviz.training").joinpath("published.csv").open(encoding="utf-8") as file:
-        frame = pd.read_csv(file, keep_default_na=False)[COLUMNS]
+    frame = _all()
     wanted = {"dataset": dataset.lower(), "protocol": protocol, "selection": selection, "metric": metric}
     for column, value in wanted.items():
         if value or column == "dataset":
             frame = frame[frame[column] == value]
     return frame.reset_index(drop=True)
+
+
+def named_in(dataset: str) -> pd.DataFrame:
+    """The published figures of the datasets that a name speaks of: "mosi_standard" of mosi; none of others."""
+    frame = _all()
+    return frame[frame["dataset"].isin(words(dataset))].reset_index(drop=True)
+
+
+def _all() -> pd.DataFrame:
+    with files("msaviz.training").joinpath("published.csv").open(encoding="utf-8") as file:
+        return pd.read_csv(file, keep_default_na=False)[COLUMNS]
+
+
+def words(name: str) -> list[str]:
+    """The parts of a name in lower case: "MOSI_standard" -> mosi, standard."""
+    return re.split(r"[\W_]+", name.lower())
 
 
 def wide(frame: pd.DataFrame) -> pd.DataFrame:
@@ -43,7 +58,7 @@ def told(dataset: str, frame: pd.DataFrame) -> str:
     if frame.empty:
         return f"No published figures are known for {dataset}."
     names = list(dict.fromkeys(frame["dataset"]))
-    if set(names) & set(re.split(r"[\W_]+", dataset.lower())):  # "mosi_standard"
+    if set(names) & set(words(dataset)):
         kinds = ", ".join(f"{p} / {s}" for p, s in dict.fromkeys(zip(frame["protocol"], frame["selection"], strict=True)))
         rule = f"Set beside yours only rows of the same protocol and selection ({kinds})."
         return f"Published figures of {', '.join(names)}; make sure that {dataset} is the same split. {rule}"

@@ -11,13 +11,14 @@ import plotly.graph_objects as go
 import pytest
 from tiny_runs import trained
 
-from msaviz.app import markup, pages, subject
+from msaviz.app import markup, pages, sections, subject
 from msaviz.app import report as module
 from msaviz.app.groups import grouped
 from msaviz.app.report import LIMIT, report
 from msaviz.app.results import evaluated, over_seeds, summary
 from msaviz.catalog import TABLES, VIEWS
 from msaviz.training.kept import weights_mark
+from msaviz.training.published import published
 from msaviz.training.run import Run
 
 pytestmark = pytest.mark.xdist_group("report")  # what it makes first takes long: in one process, once
@@ -191,3 +192,14 @@ def test_arrows_follow_the_direction_of_the_metric():
     assert module.sections._mark("mae", 1.0, 2.0) == "good"
     assert module.sections._mark("corr", 0.1, 0.2) == "bad"
     assert re.fullmatch("", module.sections._mark("corr", np.nan, 0.2))
+
+
+def test_published_figures_stand_beside_with_their_protocol_where_the_data_have_some(tiny, monkeypatch):
+    groups = grouped([tiny["derl"]])
+    sweep = groups[0].sweep("missing", "test")
+    assert sections.published(groups, sweep) == ""
+    monkeypatch.setattr(sections, "named_in", lambda name: published("mosi"))
+    shown = sections.published(groups, sweep)
+    assert "per-metric best on test, mean over r = 0..0.9" in shown
+    assert "constant predictor" in shown
+    assert shown.count("<tr>") > 10

@@ -8,7 +8,7 @@ import pytest
 from places import ROOT
 
 from msaviz.training.protocols import PROTOCOLS
-from msaviz.training.published import COLUMNS, published, told, wide
+from msaviz.training.published import COLUMNS, named_in, published, told, wide
 
 
 def value(model: str, **which: str) -> float:
@@ -86,3 +86,12 @@ def test_the_figures_travel_with_the_package():
     assert wheel["packages"] == ["msaviz"]
     assert not {"exclude", "only-include", "include"} & set(wheel)
     assert (ROOT / "msaviz" / "training" / "published.csv").is_file()
+
+
+def test_figures_of_the_dataset_that_a_name_speaks_of():
+    found = named_in("MOSI_standard")
+    assert len(found) == len(published("mosi")) > 0
+    assert found["dataset"].eq("mosi").all()
+    assert named_in("synthetic").empty
+    assert named_in("mosix").empty
+    assert list(named_in("synthetic").columns) == list(found.columns)
