@@ -26,10 +26,10 @@ report: setup
 	OMP_NUM_THREADS=2 $(BIN)/msaviz report runs/quickstart/derl runs/quickstart/early_fusion --out runs/quickstart/report.html
 
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2
 
 test-slow: setup
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "slow or not slow" --timeout 1800
+	$(BIN)/python -m pytest -n 2 -m "slow or not slow" --timeout 1800
 
 lint: setup
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright

@@ -127,7 +127,7 @@ class Figures:
         self.visit, self.page = visit, visit.page
         self.until("document.querySelectorAll('.msaviz-figure[data-state=drawn]').length === given", count, seconds=60)
 
-    def until(self, condition: str, given: object = None, seconds: float = 10) -> None:
+    def until(self, condition: str, given: object = None, seconds: float = 40) -> None:
         self.page.wait_for_function(f"given => {condition}", arg=given, timeout=1000 * seconds)
 
     def move(self, figure: int, start: tuple[float, float], end: tuple[float, float] | None = None, *, clicks: int = 1) -> None:

@@ -12,8 +12,6 @@ import pytest
 from browser_tools import Visit, chromium
 from tiny_runs import trained
 
-pytestmark = pytest.mark.xdist_group("report page")  # what it makes first takes long: in one process, once
-
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator:

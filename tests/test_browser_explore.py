@@ -18,8 +18,6 @@ from widget_notebook import HOSTILE, hostile_run
 
 from msaviz.app.serve import prepared
 
-pytestmark = pytest.mark.xdist_group("explorer")  # what it makes first takes long: in one process, once
-
 NOTEBOOK = ROOT / "notebooks" / "09_explore.ipynb"
 MAP, SCATTER, TRANSCRIPT = range(3)
 """The first figures on the page; then come gates and importance."""

@@ -16,8 +16,6 @@ from widget_notebook import written
 
 from msaviz.viz import theme
 
-pytestmark = pytest.mark.xdist_group("widget")  # what it makes first takes long: in one process, once
-
 LEFT, RIGHT, AGAIN = range(3)
 """The figures on the page in order; the last is a second view of the first."""
 ROW = {"width": 1100, "height": 1250}

@@ -23,8 +23,6 @@ from msaviz.search.record import Search
 from msaviz.training.experiment import Experiment
 from msaviz.training.run import Run
 
-pytestmark = pytest.mark.xdist_group("search")  # what it makes first takes long: in one process, once
-
 ASKED = ["search", "early_fusion", "--data", "synthetic:rows=240", "--trials", "2"]
 TINY = [
     "--genes",

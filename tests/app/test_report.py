@@ -21,8 +21,6 @@ from msaviz.training.kept import weights_mark
 from msaviz.training.published import published
 from msaviz.training.run import Run
 
-pytestmark = pytest.mark.xdist_group("report")  # what it makes first takes long: in one process, once
-
 
 @pytest.fixture(scope="module")
 def written(tiny, tmp_path_factory) -> str:
