@@ -193,7 +193,7 @@ class Drawing {
     this.plot.on("plotly_selected", (event) => {
       if (event?.points && !this.deaf) this.select(this.numbers(event.points));
     });
-    // plotly_deselect is not heard: plotly also tells it when a drawing of ours takes its outline away, on a slow machine much later
+    this.plot.on("plotly_deselect", () => { if (!this.deaf) this.select([]); });
     this.plot.on("plotly_doubleclick", () => this.select([]));
   }
 
