@@ -5,85 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from explained_models import SPEC, Classes, Linear, Relu, Sparse, batch, expected, traced
 from torch import nn
 
 from msaviz.interpret.attribution import attribute
-from msaviz.interpret.coalitions import coalitions, weights
-from msaviz.interpret.expert_flow import expert_flow
 from msaviz.interpret.explained import Explained, chunks, references
 from msaviz.interpret.methods import METHODS
 from msaviz.interpret.trace import Trace, observe
-from msaviz.nn.moe import Mixture
-from msaviz.types import Batch, Output, Spec, Task, subsets
-
-SPEC = Spec({"text": 3, "audio": 2, "vision": 2}, {"sentiment": Task()})
-LENGTHS = {"text": (1, 6), "audio": (0, 9), "vision": (1, 4)}
-
-
-def batch(rows: int = 11, seed: int = 0, start: int = 0) -> Batch:
-    g = torch.Generator().manual_seed(seed)
-    x, mask = {}, {}
-    for m, width in SPEC.widths.items():
-        low, high = LENGTHS[m]
-        lengths = torch.randint(low, high + 1, (rows,), generator=g)
-        mask[m] = torch.arange(high) < lengths[:, None]
-        x[m] = torch.randn(rows, high, width, generator=g)  # padding is not zero here
-    return Batch(x, mask, {"sentiment": torch.zeros(rows)}, torch.zeros(rows).long(), start + torch.arange(rows))
-
-
-class Linear(nn.Module):
-    """The sum over valid steps of w . x, text and vision only; `product` multiplies the two modalities' sums."""
-
-    def __init__(self, product: bool = False):
-        super().__init__()
-        g = torch.Generator().manual_seed(1)
-        self.w = nn.ParameterDict({m: nn.Parameter(torch.randn(w, generator=g)) for m, w in SPEC.widths.items()})
-        self.product = product
-
-    def parts(self, batch: Batch) -> dict[str, torch.Tensor]:
-        return {m: (batch.x[m] @ self.w[m] * batch.mask[m]).sum(1) for m in ("text", "vision")}
-
-    def forward(self, batch: Batch) -> Output:
-        text, vision = self.parts(batch).values()
-        y = text * vision if self.product else text + vision
-        return Output({"sentiment": y}, y[:, None])
-
-
-class Relu(nn.Module):
-    """A network that DeepLIFT has rules for."""
-
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(3)
-        self.net = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 1))
-
-    def forward(self, batch: Batch) -> Output:
-        mean = (batch.x["text"] * batch.mask["text"][..., None]).sum(1)
-        y = self.net(mean)[:, 0]
-        return Output({"sentiment": y}, y[:, None])
-
-
-class Sparse(nn.Module):
-    """A token-level top-1 mixture, whose choice jumps."""
-
-    def __init__(self, kind: str = "top_k", experts: int = 4, k: int = 1):
-        super().__init__()
-        torch.manual_seed(5)
-        self.mixture = Mixture(3, experts, 8, kind=kind, k=k)
-
-    def forward(self, batch: Batch) -> Output:
-        wrote, routing = self.mixture(batch.x["text"], batch.mask["text"], modality="text", steer=batch.steered.get("only/text"))
-        y = wrote.sum((1, 2))
-        return Output({"sentiment": y}, y[:, None], routing={"only/text": routing})
-
-
-def traced(model: nn.Module, batches: int = 2) -> Trace:
-    return observe(model.eval(), [batch(seed=i, start=11 * i) for i in range(batches)], spec=SPEC)
-
-
-def expected(trace: Trace, model: Linear, m: str) -> np.ndarray:
-    """w . x of every valid step, utterance by utterance."""
-    return torch.cat([(b.x[m] @ model.w[m])[b.mask[m]] for b in trace.batches]).detach().numpy()
+from msaviz.types import Batch, Output, Spec, Task
 
 
 @pytest.mark.parametrize("name", ["integrated_gradients", "gradient_shap", "feature_ablation", "deep_lift"])
@@ -229,14 +158,6 @@ def test_chunks_hold_every_utterance_once_and_change_no_prediction():
         assert all(mask.shape[1] == max(1, int(mask.sum(1).max())) for mask in part.mask.values())
 
 
-class Classes(Linear):
-    """Three classes, the second of which is the sum."""
-
-    def forward(self, batch: Batch) -> Output:
-        y = super().forward(batch).prediction
-        return Output({"sentiment": torch.stack([-y, y, 0 * y + 0.1], 1)}, y[:, None])
-
-
 def test_the_logit_of_the_predicted_class_is_explained_or_that_of_a_chosen_one():
     model = Classes()
     spec = Spec(SPEC.widths, {"sentiment": Task("classes", classes=("low", "high", "none"))})
@@ -267,117 +188,3 @@ def test_mistakes_are_named():
         attribute(Trace(SPEC, trace.batches, trace.outputs))
     assert set(METHODS) == {"integrated_gradients", "gradient_shap", "deep_lift", "feature_ablation", "occlusion"}
     assert references("missing", trace.model, trace.batches) == {}
-
-
-# -- modalities ---------------------------------------------------------------------------------------------------------
-
-
-def test_shapley_values_of_a_sum_are_its_terms_and_nothing_interacts():
-    model = Linear()
-    trace = traced(model)
-    found = coalitions(trace)
-    for m in ("text", "vision"):
-        terms = torch.cat([model.parts(b)[m] for b in trace.batches]).detach().numpy()
-        assert np.allclose(found.shapley[m], terms, atol=1e-5)
-    assert np.abs(found.shapley["audio"]).max() < 1e-6
-    assert all(np.abs(value).max() < 1e-5 for value in found.interactions.values())
-    assert np.abs(found.gap).max() < 1e-9
-
-
-def test_a_product_is_all_interaction():
-    model = Linear(product=True)
-    trace = traced(model)
-    found, y = coalitions(trace), trace.examples["prediction"].to_numpy()
-    assert np.allclose(found.shapley["text"], y / 2, atol=1e-5)
-    assert np.allclose(found.shapley["vision"], y / 2, atol=1e-5)
-    assert np.allclose(found.interactions["text", "vision"], y, atol=1e-5)
-    assert np.abs(found.interactions["text", "audio"]).max() < 1e-5
-    assert np.abs(found.interactions["text", "audio", "vision"]).max() < 1e-5
-
-
-def test_an_absent_modality_is_worth_exactly_nothing():
-    trace = traced(Linear(product=True))
-    found, absent = coalitions(trace), ~trace.present("audio")
-    assert absent.any()
-    assert (found.shapley["audio"][absent] == 0).all()
-    assert (found.interactions["text", "audio"][absent] == 0).all()
-
-
-def test_exact_shapley_is_captums_on_a_trained_kind_of_model():
-    from captum.attr import ShapleyValues
-
-    from msaviz.data.load import load
-    from msaviz.models.derl import Derl
-
-    data = load("synthetic:rows=200")
-    torch.manual_seed(0)
-    model = Derl(data.spec, Derl.Config(dim=8, heads=1, experts=2, hidden=8, layers=0)).eval()
-    trace = observe(model, [data.splits["test"].batch(range(12))], spec=data.spec)
-    explained = Explained(model, trace.batches[0], routing="live")
-
-    def alone(keep: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        with torch.no_grad():
-            return explained.hidden({m: keep[:, i : i + 1] for i, m in enumerate(explained.modalities)}, rows, {})
-
-    theirs = ShapleyValues(alone).attribute(torch.ones(12, 3), baselines=0, additional_forward_args=(explained.rows,))
-    ours = coalitions(trace)
-    assert np.allclose(np.stack(list(ours.shapley.values()), 1), theirs.numpy(), atol=1e-5)
-    assert np.abs(ours.gap).max() < 1e-6
-
-
-def test_the_weights_of_the_index_are_those_of_its_definition():
-    sets = ((), *subsets(("a", "b", "c")))
-    assert np.allclose(weights(("a", "b", "c"), sets, ("a",)) @ [len(s) == 3 for s in sets], 1 / 3)
-    assert np.allclose(weights(("a", "b", "c"), sets, ("a", "b", "c")), [(-1) ** (3 - len(s)) for s in sets])
-    for part in sets[1:]:
-        assert weights(("a", "b", "c"), sets, part).sum() == pytest.approx(0)
-
-
-# -- experts ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", ["soft", "top_k"])
-def test_what_the_gates_bring_adds_up(kind):
-    trace = traced(Sparse(kind, k=2))
-    flow = expert_flow(trace, "gates", steps=4)
-    assert np.abs(flow.gap).max() < 1e-5  # the model is linear in its gates
-    assert np.abs(flow.reference).max() < 1e-6
-    routing = [o.routing["only/text"] for o in trace.outputs]
-    never = np.concatenate([(r.gates.sum(1) == 0).numpy() for r in routing])
-    assert (flow.values["only/text"][never] == 0).all()
-
-
-@pytest.mark.parametrize("kind", ["soft", "top_k"])
-def test_conductance_sums_to_the_change_where_all_goes_through_the_experts(kind):
-    trace = traced(Sparse(kind, k=2))
-    flow = expert_flow(trace, "conductance", steps=64)
-    difference = flow.explained - flow.reference
-    assert np.allclose(flow.values["only/text"].sum(1), difference, atol=0.01 * np.abs(difference).max())
-    assert np.isnan(flow.gap).all()
-
-
-def test_conductance_of_all_experts_together_is_captums_of_what_they_write():
-    from captum.attr import LayerConductance
-
-    from msaviz.data.load import load
-    from msaviz.models.midg import Midg
-
-    data = load("synthetic:rows=200")
-    torch.manual_seed(0)
-    model = Midg(data.spec, Midg.Config(dim=8, heads=1, bottleneck=4, hidden=8, layers=0)).eval()
-    trace = observe(model, [data.splits["test"].batch(range(12))], spec=data.spec)
-    explained = Explained(model, trace.batches[0])
-    x = tuple(explained.batch.x.values())
-    layer = LayerConductance(explained, model.mixture.dropout)
-    theirs = layer.attribute(x, tuple(v * 0 for v in x), additional_forward_args=(explained.rows,), n_steps=200, method="riemann_trapezoid")
-    ours = expert_flow(trace, "conductance", steps=200)
-    assert np.allclose(ours.values["mixture"].sum(1), theirs.sum(1).detach().numpy(), atol=2e-3)
-
-
-def test_flows_refuse_what_does_not_exist():
-    trace = traced(Sparse())
-    with pytest.raises(ValueError, match="no flow is called 'water'; these exist: gates, conductance"):
-        expert_flow(trace, "water")
-    with pytest.raises(ValueError, match="from one baseline: zero, or mean"):
-        expert_flow(trace, baseline="missing")
-    assert expert_flow(traced(Linear()), "gates").values == {}
