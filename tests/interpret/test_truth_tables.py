@@ -7,19 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from judged_models import WIDTHS, Bent, Linear, changed, noise, reversed_sizes, traced
 from torch import nn
 
 from msaviz.catalog import TABLES
 from msaviz.interpret import methods
-from msaviz.interpret.attribution import Attribution, Steps, attribute
+from msaviz.interpret.attribution import Steps, attribute
 from msaviz.interpret.attribution_sanity import cascade, groups, shuffle
-from msaviz.interpret.deletion_curve import topped
-from msaviz.interpret.judged import Flat, apart, averages, beside, dense, flat, part, shuffled, spearman, spread, steps_of
+from msaviz.interpret.judged import flat
 from msaviz.interpret.trace import observe
 from msaviz.types import Batch, Output, Spec, Task
 
-WIDTHS = {"text": 3, "audio": 2}
-LONGEST = {"text": 9, "audio": 6}
 NAMES = (
     *("attribution_completeness", "attribution_faithfulness", "attribution_agreement"),
     *("attribution_sanity", "deletion_curve", "planted_evidence"),
@@ -29,67 +27,6 @@ QUICK = {
     "attribution_sanity": {"steps": 4},
     "deletion_curve": {"orders": 3},
 }
-
-
-class Linear(nn.Module):
-    """f = bias + the sum over all steps of w.x, through two parts, and one that the prediction does not read."""
-
-    def __init__(self):
-        super().__init__()
-        self.read = nn.ModuleDict({m: nn.Linear(width, 4, bias=False) for m, width in WIDTHS.items()})
-        self.head = nn.Linear(4, 1)
-        self.unused = nn.Linear(4, 4)
-
-    def forward(self, batch: Batch) -> Output:
-        sums = [self.read[m](x * batch.mask[m][..., None]).sum(1) for m, x in batch.x.items()]
-        fused = torch.stack(sums).sum(0)
-        return Output({"sentiment": self.head(fused)[:, 0]}, fused)
-
-
-class Bent(Linear):
-    """The same through a hyperbolic tangent: steps share what they bring."""
-
-    def forward(self, batch: Batch) -> Output:
-        output = super().forward(batch)
-        return Output({"sentiment": torch.tanh(3 * output.prediction)}, output.fused)
-
-
-def traced(model: type[nn.Module] = Linear, rows: int = 40, size: int = 16, seed: int = 0):
-    """Utterances of random length; a fifth has no audio. `evidence` is every third step from the first."""
-    torch.manual_seed(seed)
-    lengths = {m: torch.randint(3, longest + 1, (rows,)) for m, longest in LONGEST.items()}
-    lengths["audio"][::5] = 0
-    mask = {m: torch.arange(LONGEST[m])[None] < lengths[m][:, None] for m in WIDTHS}
-    x = {m: torch.randn(rows, LONGEST[m], width) * mask[m][..., None] for m, width in WIDTHS.items()}
-    y = torch.zeros(rows)
-    whole = [
-        Batch(
-            {m: v[i : i + size] for m, v in x.items()},
-            {m: v[i : i + size] for m, v in mask.items()},
-            {"sentiment": y[i : i + size]},
-            torch.zeros(rows, dtype=torch.long)[i : i + size],
-            torch.arange(rows)[i : i + size],
-        )
-        for i in range(0, rows, size)
-    ]
-    trace = observe(model(), whole, spec=Spec(widths=WIDTHS, tasks={"sentiment": Task()}))
-    evidence = {m: tuple(np.arange(int(n)) % 3 == 0 for n in lengths[m]) for m in WIDTHS}
-    return replace(trace, evidence=evidence)
-
-
-def changed(one: Attribution, change) -> Attribution:
-    """The attribution with the values of each modality's steps replaced by `change(modality, steps)`."""
-    steps = {m: replace(s, value=np.asarray(change(m, s), dtype=np.float32)) for m, s in one.steps.items()}
-    return replace(one, steps=steps)
-
-
-def reversed_sizes(one: Attribution) -> Attribution:
-    return changed(one, lambda m, s: 1 / (1e-3 + np.abs(s.value)))
-
-
-def noise(one: Attribution, seed: int = 1) -> Attribution:
-    generator = np.random.default_rng(seed)
-    return changed(one, lambda m, s: generator.normal(size=len(s.value)))
 
 
 @pytest.fixture(scope="module")
@@ -104,68 +41,6 @@ def true(linear):
 
 def by(frame, *columns, value="value"):
     return frame.set_index(list(columns))[value]
-
-
-# -- the tools -------------------------------------------------------------------------------------------------------------
-
-
-def test_values_lie_beside_their_own_steps(linear, true):
-    values, start = dense(true.steps, np.arange(40)), 0
-    for batch in linear.batches:
-        rows = np.arange(start, start + len(batch))
-        laid = apart(beside(values, rows, batch), batch)
-        for m, s in true.steps.items():
-            here = (s.row >= start) & (s.row < start + len(batch))
-            assert np.array_equal(laid[m][batch.mask[m]].numpy(), s.value[here])
-            assert not laid[m][~batch.mask[m]].any()
-        start += len(batch)
-
-
-def test_shuffled_values_stay_in_their_utterance(linear):
-    batch = linear.batches[0]
-    mask = steps_of(batch)
-    values = torch.where(mask, torch.rand(mask.shape), 0)
-    mixed = shuffled(values, mask, torch.Generator().manual_seed(0))
-    assert torch.equal(mixed.sort(1).values, values.sort(1).values)
-    assert not mixed[~mask].any()
-    assert (mixed != values).any(1).all()
-
-
-def test_ranks_correlate_as_scipy_says():
-    from scipy.stats import spearmanr
-
-    generator = np.random.default_rng(0)
-    row = np.repeat(np.arange(5), [2, 9, 7, 4, 30])
-    a, b = generator.normal(size=len(row)), generator.integers(0, 4, len(row))
-    expected = [spearmanr(a[row == i], b[row == i]).statistic for i in range(1, 5)]
-    assert spearman(Flat(a, row), Flat(b, row), 6)[1:5] == pytest.approx(expected)
-    assert np.isnan(spearman(Flat(a, row), Flat(np.ones(len(row)), row), 6)).all()
-
-
-def test_a_part_of_a_trace_says_what_the_trace_says(linear):
-    positions = spread(40, 7)
-    few = part(linear, positions)
-    assert few.examples["prediction"].to_numpy() == pytest.approx(linear.examples["prediction"].to_numpy()[positions])
-    again = observe(linear.model, few.batches, spec=few.spec)
-    assert again.examples["prediction"].to_numpy() == pytest.approx(few.examples["prediction"].to_numpy(), abs=1e-6)
-    with pytest.raises(ValueError, match="leaves no utterance"):
-        spread(40, 0)
-
-
-def test_means_leave_unknown_numbers_out():
-    found = averages(np.array([[1.0, np.nan], [3.0, np.nan], [np.nan, np.nan]]), 50, 0)
-    assert found["value"][0] == 2
-    assert found["utterances"].tolist() == [2, 0]
-    assert np.isnan(found["value"][1])
-
-
-def test_the_top_of_a_row_is_rounded_to_whole_steps():
-    mask = torch.tensor([[True, True, True, True], [True, True, False, False]])
-    size = torch.tensor([[4.0, 1, 3, 2], [1.0, 2, 9, 9]])
-    top = topped(size, mask, torch.tensor([0.0, 0.5, 1.0]))
-    assert not top[0].any()
-    assert top[1].tolist() == [[True, False, True, False], [False, True, False, False]]
-    assert torch.equal(top[2], mask)
 
 
 # -- every table -----------------------------------------------------------------------------------------------------------
