@@ -58,8 +58,8 @@ def paired(groups: Sequence[Group], protocol: str, split: str) -> pd.DataFrame:
 def versus(pairs: pd.DataFrame) -> go.Figure:
     """A panel a metric, a row a pair: the gain of the first over the second in percent with its 95 % interval, and the line of no gain."""
     from msaviz.viz import marks
-    from msaviz.viz.expert_knockout import upright
     from msaviz.viz.grid import legend_below, panels, row_height
+    from msaviz.viz.marks import upright
     from msaviz.viz.theme import note, safe
 
     if pairs.empty:

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
+from msaviz.interpret import resample
 from msaviz.interpret.attribution import Attribution
-from msaviz.interpret.counterfactual import averaged
 from msaviz.interpret.groups import grouping
 from msaviz.interpret.trace import Trace
 
@@ -47,19 +46,10 @@ def groups(trace: Trace) -> list[tuple[str, np.ndarray]]:
 
 def means(values: np.ndarray, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """mean, low, high Float[k] of the columns of Float[n k]: 95 % bootstrap intervals over utterances, NaN for a single one."""
-    frame = averaged(values, resamples, seed)
+    frame = resample.averages(values, resamples, seed)
     if len(values) < 2:
         frame[["low", "high"]] = np.nan
     return tuple(frame[name].to_numpy() for name in ("value", "low", "high"))  # type: ignore[return-value]
-
-
-def described(trace: Trace) -> pd.DataFrame:
-    """example, domain, label, prediction, text by the utterance's position; the classes of a classification by name."""
-    about = trace.examples[["example", "domain", "label", "prediction"]].assign(text=list(trace.texts) or "")
-    if trace.spec.task.kind == "regression":
-        return about
-    names = dict(enumerate(trace.spec.task.classes))
-    return about.assign(**{column: about[column].map(names).fillna("") for column in ("label", "prediction")})
 
 
 def behind(parts: Sequence[Any], row: np.ndarray, time: np.ndarray, missing: object) -> list:

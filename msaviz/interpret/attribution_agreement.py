@@ -15,7 +15,8 @@ import pandas as pd
 
 from msaviz.interpret.attributed import HEAD, head
 from msaviz.interpret.attribution import Attribution
-from msaviz.interpret.judged import ALL, averages, flat, spearman, stepwise
+from msaviz.interpret.judged import ALL, flat, spearman, stepwise
+from msaviz.interpret.resample import averages
 from msaviz.interpret.table import Table
 from msaviz.interpret.tidy import gathered
 

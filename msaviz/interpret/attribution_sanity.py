@@ -22,7 +22,8 @@ from torch import nn
 
 from msaviz.interpret.attributed import HEAD, head
 from msaviz.interpret.attribution import Attribution, attribute
-from msaviz.interpret.judged import Flat, again, averages, flat, part, spearman, spread, stepwise
+from msaviz.interpret.judged import Flat, again, flat, part, spearman, spread, stepwise
+from msaviz.interpret.resample import averages
 from msaviz.interpret.table import Table
 from msaviz.interpret.tidy import gathered
 from msaviz.interpret.trace import Trace

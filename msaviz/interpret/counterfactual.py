@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 import torch
 
-from msaviz.interpret import resample
 from msaviz.interpret.trace import Trace, observe
 from msaviz.types import JOINT, Steer
 
@@ -73,10 +71,3 @@ def told(trace: Trace, gates: Mapping[str, np.ndarray]) -> list[dict[str, Steer]
     sizes = [len(batch) for batch in trace.batches]
     parts = {key: torch.tensor(values, dtype=torch.float32)[:, None].split(sizes) for key, values in gates.items()}
     return [{key: Steer(gates=part[i]) for key, part in parts.items()} for i in range(len(sizes))]
-
-
-def averaged(changes: np.ndarray, resamples: int, seed: int) -> pd.DataFrame:
-    """value, low, high of each column of Float[n k]: the mean over utterances and its 95 % paired bootstrap interval."""
-    weights = resample.resamples(np.arange(len(changes)), resamples, seed)
-    low, high = np.quantile(weights @ changes / len(changes), [0.025, 0.975], axis=0)
-    return pd.DataFrame({"value": changes.mean(0), "low": low, "high": high})

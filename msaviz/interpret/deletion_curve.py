@@ -24,7 +24,8 @@ from torch import Tensor
 from msaviz.interpret.attributed import HEAD, head
 from msaviz.interpret.attribution import Attribution
 from msaviz.interpret.explained import Explained, chunks, evaluating, references
-from msaviz.interpret.judged import apart, averages, beside, dense, part, spread, steps_of, stepwise
+from msaviz.interpret.judged import apart, beside, dense, part, spread, steps_of, stepwise
+from msaviz.interpret.resample import averages
 from msaviz.interpret.table import Table
 from msaviz.interpret.tidy import gathered
 from msaviz.interpret.trace import Trace

@@ -29,20 +29,11 @@ DIGITS = 6
 
 def answer(trace: Trace, *, top: int = 5) -> pd.DataFrame:
     """The `top` utterances of each expert of each router, `rank` 1 first; the classes of a classification by name."""
-    about = _about(trace)
     parts = [
-        _best(tokens, trace, top).join(about, on="row").assign(router=tokens.router, modality=tokens.modality) for tokens in routed(trace)
+        _best(tokens, trace, top).join(trace.described, on="row").assign(router=tokens.router, modality=tokens.modality)
+        for tokens in routed(trace)
     ]
     return gathered(parts, COLUMNS, run=trace.run, split=trace.split)
-
-
-def _about(trace: Trace) -> pd.DataFrame:
-    """example, text, label, prediction by the utterance's position in the trace."""
-    about = trace.examples[["example", "label", "prediction"]].assign(text=list(trace.texts) or "")
-    if trace.spec.task.kind == "regression":
-        return about
-    names = dict(enumerate(trace.spec.task.classes))
-    return about.assign(**{column: about[column].map(names).fillna("") for column in ("label", "prediction")})
 
 
 def _best(tokens: Routed, trace: Trace, top: int) -> pd.DataFrame:

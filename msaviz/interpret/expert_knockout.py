@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from msaviz.interpret.counterfactual import SEPARATE, Steered, averaged, change, metric, steerable
+from msaviz.interpret.counterfactual import SEPARATE, Steered, change, metric, steerable
 from msaviz.interpret.groups import Grouping, grouping
+from msaviz.interpret.resample import averages
 from msaviz.interpret.steering import without
 from msaviz.interpret.table import Table
 from msaviz.interpret.tidy import gathered
@@ -51,7 +52,7 @@ def answer(
         for group, member in _groups(trace, kind):
             chosen = member & np.isfinite(changes).all(1)
             if chosen.any():
-                part = names.join(averaged(changes[chosen], resamples, seed))
+                part = names.join(averages(changes[chosen], resamples, seed))
                 parts.append(part.assign(by=kind, group=group, gate=_mean(gates[chosen]), utterances=int(chosen.sum())))
     return _ordered(gathered(parts, COLUMNS, run=trace.run, split=trace.split), list(mean))
 

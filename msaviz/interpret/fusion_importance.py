@@ -7,8 +7,8 @@ from typing import cast
 
 import numpy as np
 import pandas as pd
-import torch
 
+from msaviz.interpret.contributors import importance
 from msaviz.interpret.groups import grouping
 from msaviz.interpret.table import Table
 from msaviz.interpret.tidy import gathered, long
@@ -33,19 +33,18 @@ def answer(trace: Trace | Mapping[float, Trace] | Iterable[tuple[float, Trace]])
 
 def _importance(trace: Trace) -> pd.DataFrame:
     """Rows of one trace: the contributors, over all and in each domain."""
-    values = [output.importance for output in trace.outputs]
-    if any(value is None for value in values):
+    found = importance(trace)  # n k
+    if found is None:
         return pd.DataFrame()
-    importance = torch.cat([value for value in values if value is not None]).double().numpy()  # n k
     names = trace.outputs[0].contributors
     domains = grouping(trace, "domain")
-    member = np.concatenate([np.ones((len(importance), 1)), domains.one_hot()], axis=1)  # n g
+    member = np.concatenate([np.ones((len(found), 1)), domains.one_hot()], axis=1)  # n g
     groups, member = ("all", *domains.names), member if len(domains.names) > 1 else member[:, :1]
     kept = [name for name, size in zip(groups, member.sum(0), strict=False) if size > 0]
     member = member[:, member.sum(0) > 0]
     size = member.sum(0)[:, None]
-    mean = member.T @ importance / size
-    variance = (member.T @ importance**2 / size - mean**2).clip(0)
+    mean = member.T @ found / size
+    variance = (member.T @ found**2 / size - mean**2).clip(0)
     with np.errstate(invalid="ignore", divide="ignore"):
         error = np.where(size > 1, np.sqrt(variance / (size - 1)), np.nan)
     frame = long(

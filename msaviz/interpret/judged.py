@@ -15,7 +15,6 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from msaviz.interpret import resample
 from msaviz.interpret.attributed import checked
 from msaviz.interpret.attribution import Attribution, Steps
 from msaviz.interpret.explained import references, trimmed
@@ -134,13 +133,3 @@ def spearman(a: Flat, b: Flat, utterances: int) -> np.ndarray:
     size = np.sqrt(total(one**2) * total(other**2))
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(size > 1e-9, total(one * other) / size, np.nan)
-
-
-def averages(values: np.ndarray, resamples: int, seed: int) -> pd.DataFrame:
-    """value, low, high, utterances of each column of Float[n k]: the mean of the known ones and its 95 % bootstrap interval."""
-    known = np.isfinite(values)
-    weights, filled = resample.resamples(np.arange(len(values)), resamples, seed), np.where(known, values, 0.0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean, drawn = filled.sum(0) / known.sum(0), (weights @ filled) / (weights @ known)
-    bounds = np.array([resample.interval(column) for column in drawn.T]).reshape(-1, 2)
-    return pd.DataFrame({"value": mean, "low": bounds[:, 0], "high": bounds[:, 1], "utterances": known.sum(0)})

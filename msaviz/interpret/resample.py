@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 
 
 def resamples(groups: np.ndarray, count: int = 300, seed: int = 0) -> np.ndarray:
@@ -51,3 +52,13 @@ def balanced_accuracy(weights: np.ndarray, prediction: np.ndarray, label: np.nda
     size = weights @ member
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.nanmean(np.where(size > 0, (weights @ right) / size, np.nan), axis=1)
+
+
+def averages(values: np.ndarray, count: int, seed: int) -> pd.DataFrame:
+    """value, low, high, utterances of each column of Float[n k]: the mean of the known ones and its 95 % bootstrap interval."""
+    known = np.isfinite(values)
+    weights, filled = resamples(np.arange(len(values)), count, seed), np.where(known, values, 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean, drawn = filled.sum(0) / known.sum(0), (weights @ filled) / (weights @ known)
+    bounds = np.array([interval(column) for column in drawn.T]).reshape(-1, 2)
+    return pd.DataFrame({"value": mean, "low": bounds[:, 0], "high": bounds[:, 1], "utterances": known.sum(0)})

@@ -17,7 +17,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from msaviz.interpret.counterfactual import SEPARATE, Steered, averaged, change, metric, steerable, told
+from msaviz.interpret.counterfactual import SEPARATE, Steered, change, metric, steerable, told
+from msaviz.interpret.resample import averages
 from msaviz.interpret.table import Table
 from msaviz.interpret.tidy import gathered
 from msaviz.interpret.tokens import routed
@@ -45,7 +46,7 @@ def answer(trace: Trace, *, shuffles: int = 5, resamples: int = 300, seed: int =
         changes = np.stack([np.mean([_changed(trace, one, gates, able) for gates in swap], axis=0) for swap in swaps], 1)
         chosen = decided & np.isfinite(changes).all(1)
         if chosen.any():
-            part = averaged(changes[chosen], resamples, seed).assign(swap=names, metric=metric(trace), utterances=int(chosen.sum()))
+            part = averages(changes[chosen], resamples, seed).assign(swap=names, metric=metric(trace), utterances=int(chosen.sum()))
             parts.append(part.assign(router=one.router, modality=one.modality))
     return gathered(parts, COLUMNS, run=trace.run, split=trace.split)
 

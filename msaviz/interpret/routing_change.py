@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from msaviz.interpret.contributors import importance
 from msaviz.interpret.table import Table
 from msaviz.interpret.tidy import gathered
 from msaviz.interpret.tokens import routed
@@ -27,14 +28,10 @@ def answer(traces: Mapping[str, Trace]) -> pd.DataFrame:
             known = np.isfinite(tokens.by_utterance).all(1)
             means = tokens.by_utterance[known].mean(0)
             rows += [("gate", tokens.router, tokens.modality, f"expert {e}", value, int(known.sum())) for e, value in enumerate(means)]
-        found = [output.importance for output in trace.outputs if output.importance is not None]
-        if found:
-            importance = np.concatenate([weights.numpy() for weights in found])
+        found = importance(trace)
+        if found is not None:
             names = trace.outputs[0].contributors
-            rows += [
-                ("importance", "fusion", "joint", name, value, len(importance))
-                for name, value in zip(names, importance.mean(0), strict=True)
-            ]
+            rows += [("importance", "fusion", "joint", name, value, len(found)) for name, value in zip(names, found.mean(0), strict=True)]
         frame = pd.DataFrame(rows, columns=["kind", "router", "modality", "name", "value", "utterances"])
         parts.append(frame.assign(condition=condition, run=trace.run, split=trace.split))
     return gathered(parts, COLUMNS)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from msaviz.interpret.attributed import HEAD, Subject, behind, checked, described, head
+from msaviz.interpret.attributed import HEAD, Subject, behind, checked, head
 from msaviz.interpret.attribution import Attribution, Steps
 from msaviz.interpret.expert_examples import TEXT
 from msaviz.interpret.table import Table
@@ -58,7 +58,7 @@ def _steps(found: Attribution, modality: str, steps: Steps, rows: np.ndarray) ->
     value, row, time = (array[place >= 0] for array in (steps.value, steps.row, steps.time))
     tokens = behind(found.trace.tokens if modality == TEXT else (), row, time, "")
     planted = behind(found.trace.evidence.get(modality, ()), row, time, None)
-    about = described(found.trace).iloc[row].reset_index(drop=True)
+    about = found.trace.described.iloc[row].reset_index(drop=True)
     told = ["" if one is None else "yes" if one else "no" for one in planted]
     return about.assign(modality=modality, time=time, token=tokens, value=value, evidence=told, place=place[place >= 0])
 

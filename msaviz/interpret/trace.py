@@ -61,6 +61,15 @@ class Trace:
         return frame
 
     @cached_property
+    def described(self) -> pd.DataFrame:
+        """example, domain, label, prediction, text by the utterance's position; the classes of a classification by name."""
+        about = self.examples[["example", "domain", "label", "prediction"]].assign(text=list(self.texts) or "")
+        if self.spec.task.kind == "regression":
+            return about
+        names = dict(enumerate(self.spec.task.classes))
+        return about.assign(**{column: about[column].map(names).fillna("") for column in ("label", "prediction")})
+
+    @cached_property
     def routers(self) -> tuple[str, ...]:
         """Keys "router/modality" of everything that was routed."""
         return tuple(self.outputs[0].routing) if self.outputs else ()

@@ -8,8 +8,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from msaviz.viz import marks
-from msaviz.viz.expert_knockout import upright
 from msaviz.viz.grid import legend_below, panels, row_height
+from msaviz.viz.marks import upright
 from msaviz.viz.theme import safe, short
 from msaviz.viz.view import View
 from msaviz.viz.words import axis, chosen, first_of, label, listed, lower, name, number, sentence, unique

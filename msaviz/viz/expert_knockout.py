@@ -7,7 +7,6 @@ import plotly.graph_objects as go
 
 from msaviz.viz import marks
 from msaviz.viz.grid import legend_below, panels, row_height
-from msaviz.viz.theme import GREY, safe, short
 from msaviz.viz.view import View
 from msaviz.viz.words import chosen, first_of, label, name, number, sentence, unique
 
@@ -36,7 +35,7 @@ def draw(frame: pd.DataFrame, *, by: str | None = None) -> go.Figure:
     for title, place in zip(titles, places, strict=True):
         part, first = frame[frame["panel"] == title], place == places[0]
         names = unique(part["row"])
-        upright(figure, 0.0, len(names), "no change", place, first)
+        marks.upright(figure, 0.0, len(names), "no change", place, first)
         for i, group in enumerate(groups):
             rows = part[part["group"] == group]
             marks.dots(figure, rows, rows["row"], names, str(group), i, len(groups), place, first)
@@ -52,14 +51,6 @@ def _part(frame: pd.DataFrame, by: str | None) -> pd.DataFrame:
     by = by or str(first_of([kind for kind in kinds if kind != "all"] or kinds, ["domain"]))
     chosen(by, kinds, "grouping")
     return frame[frame["by"].isin(["all", by])]
-
-
-def upright(figure: go.Figure, x: float, rows: int, text: str, place: dict[str, int], first: bool) -> None:
-    """A grey dashed line with its name in the legend, upright through all `rows`."""
-    style = {"color": GREY, "dash": "dash", "width": 1.5}
-    hover = f"{safe(text)} %{{x:.3f}}<extra></extra>"
-    ends = {"x": short([x, x]), "y": short([-0.5, rows - 0.5])}
-    figure.add_trace(go.Scatter(**ends, mode="lines", line=style, hovertemplate=hover, **marks.named(text, first)), **place)
 
 
 def _rows(frame: pd.DataFrame) -> list[str]:

@@ -7,8 +7,8 @@ import plotly.graph_objects as go
 
 from msaviz.viz import marks
 from msaviz.viz.attributed import DOWN, NAMES, UP, bar, one_method, said, subtitled
-from msaviz.viz.expert_knockout import upright
 from msaviz.viz.grid import legend_below, panels, row_height
+from msaviz.viz.marks import upright
 from msaviz.viz.theme import GREY, safes, short
 from msaviz.viz.view import View
 from msaviz.viz.words import number, sentence, unique

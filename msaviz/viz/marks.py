@@ -54,6 +54,14 @@ def constant(figure: go.Figure, x: Any, y: Any, place: Place, first: bool, name:
     figure.add_trace(go.Scatter(x=short(x), y=short(y), mode="lines", line=style, hovertemplate=hover, **named(name, first)), **place)
 
 
+def upright(figure: go.Figure, x: float, rows: int, text: str, place: Place, first: bool) -> None:
+    """A grey dashed line with its name in the legend, upright through all `rows`."""
+    style = {"color": GREY, "dash": "dash", "width": 1.5}
+    hover = f"{safe(text)} %{{x:.3f}}<extra></extra>"
+    ends = {"x": short([x, x]), "y": short([-0.5, rows - 0.5])}
+    figure.add_trace(go.Scatter(**ends, mode="lines", line=style, hovertemplate=hover, **named(text, first)), **place)
+
+
 def rows_axis(figure: go.Figure, names: Sequence[str], place: Place, *, title: str | None = None) -> None:
     """A vertical axis with a row for each name, first on top, in even steps, so that `dots` of several series can lie beside each other."""
     axis = {"tickmode": "array", "tickvals": list(range(len(names))), "ticktext": safes(names), "zeroline": False}

@@ -7,8 +7,8 @@ import plotly.graph_objects as go
 
 from msaviz.viz import marks
 from msaviz.viz.attributed import said, series, subtitled
-from msaviz.viz.expert_knockout import upright
 from msaviz.viz.grid import legend_below, panels, row_height
+from msaviz.viz.marks import upright
 from msaviz.viz.view import View
 from msaviz.viz.words import chosen, listed, percent, sentence, unique
 

@@ -6,8 +6,9 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from msaviz.viz import marks
-from msaviz.viz.expert_knockout import UNITS, upright
+from msaviz.viz.expert_knockout import UNITS
 from msaviz.viz.grid import legend_below, panels, row_height
+from msaviz.viz.marks import upright
 from msaviz.viz.view import View
 from msaviz.viz.words import label, name, number, sentence, unique
 

@@ -5,22 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from judged_models import traced
 
-from msaviz.interpret.attribution import attribute
 from msaviz.interpret.deletion_curve import topped
-from msaviz.interpret.judged import Flat, apart, averages, beside, dense, part, shuffled, spearman, spread, steps_of
+from msaviz.interpret.judged import Flat, apart, beside, dense, part, shuffled, spearman, spread, steps_of
+from msaviz.interpret.resample import averages
 from msaviz.interpret.trace import observe
-
-
-@pytest.fixture(scope="module")
-def linear():
-    return traced()
-
-
-@pytest.fixture(scope="module")
-def true(linear):
-    return attribute(linear, steps=4)
 
 
 def test_values_lie_beside_their_own_steps(linear, true):

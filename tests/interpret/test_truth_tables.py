@@ -29,16 +29,6 @@ QUICK = {
 }
 
 
-@pytest.fixture(scope="module")
-def linear():
-    return traced()
-
-
-@pytest.fixture(scope="module")
-def true(linear):
-    return attribute(linear, steps=4)
-
-
 def by(frame, *columns, value="value"):
     return frame.set_index(list(columns))[value]
 
