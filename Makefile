@@ -1,6 +1,6 @@
 # make setup   .venv with everything          make report  train on built-in data, write runs/quickstart/report.html
 # make test    the fast suite (two workers)   make test-slow  everything, minutes long
-# make lint    style and types                make bench      timings, as ratios within one run
+# make lint    style and types                make bench      speed, memory and scale beside others: a table, bench.json
 PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
@@ -35,7 +35,7 @@ lint: setup
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright
 
 bench: setup
-	for file in tests/benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
+	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/run.py --json bench.json
 
 clean:
 	rm -rf .venv build dist *.egg-info

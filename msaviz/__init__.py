@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from msaviz.training.experiment import Experiment
     from msaviz.training.loop import train
     from msaviz.training.protocols import evaluate
+    from msaviz.training.results import results
     from msaviz.training.run import Run
 
 _HOME = {
@@ -36,6 +37,7 @@ _HOME = {
     "train": "msaviz.training.loop",
     "evaluate": "msaviz.training.protocols",
     "compare": "msaviz.training.compare",
+    "results": "msaviz.training.results",
     "Run": "msaviz.training.run",
     "Search": "msaviz.search.record",
     "attribute": "msaviz.interpret.attribution",

@@ -5,6 +5,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 from planted_evolution import answers
+from planted_results import results_frame
 
 from msaviz import Dataset, Experiment, attribute, evaluate, override, train
 from msaviz.catalog import MODELS, TABLES, VIEWS
@@ -59,6 +60,7 @@ def test_tables_and_views(run):
     sweep = evaluate(run, "missing", rates=(0.0, 0.5), progress=False)
     subsets = evaluate(run, "subsets", progress=False)
     subjects = {"trace": trace, "sweep": sweep, "history": run.history(), "epochs": {1: trace, 2: trace}, "comparison": comparison(run)}
+    subjects["results"] = results_frame()
     modalities = run.spec.modalities
     alone = {m: run.observe("test", missingness=Subset(keep=(m,)), limit=20) for m in modalities}
     subjects["attributions"] = {name: attribute(trace, name, steps=4) for name in ("integrated_gradients", "feature_ablation")}

@@ -96,6 +96,7 @@ CHAPTERS = (
         "Which model and objective serves best where it was never trained?",
         (Page("domain_comparison"),),
     ),
+    Chapter("Results", "Which model is best under each protocol?", (Page("results"),)),
     Chapter(
         "Missing input",
         "How does each model bear missing input?",
@@ -201,7 +202,7 @@ REST = "More", "What else do the installed views show?"
 
 
 def chapters(of: str) -> Iterator[Chapter]:
-    """The chapters whose tables are asked of "trace", "sweep", "history", "comparison" or "evolution", in order; empty ones are left out.
+    """The chapters whose tables are asked of "trace", "sweep", "history", "comparison", "results" or "evolution", in order, but empty ones.
 
     A table of "epochs", "subsets" or "attributions" stands among those of the trace: it is asked of the same run's traces.
     """

@@ -15,9 +15,9 @@ class Table:
 
     `of` says what is asked: "trace" (one model over one split), "epochs" ({epoch: its trace}), "subsets" ({"text+audio": the trace
     with these modalities alone}, all of them last), "conditions" ({name: a trace}), "attributions" ({label: an `Attribution`}, all of
-    one trace), "sweep" (the frame of a protocol), "comparison" (that of a comparison), "history" (that of a run's history) or
-    "evolution" (an `Evolution`). An answer to something the model does not have (a table of routers for a model without routers) is
-    an empty frame with the same columns, not an error.
+    one trace), "sweep" (the frame of a protocol), "comparison" (that of a comparison on unseen domains), "results" (that of a results
+    table), "history" (that of a run's history) or "evolution" (an `Evolution`). An answer to something the model does not have (a
+    table of routers for a model without routers) is an empty frame with the same columns, not an error.
     """
 
     columns: tuple[str, ...]

@@ -180,9 +180,10 @@ GROUP = 16
 class Front(nn.Module):
     """Batch -> Batch: the id modalities named in `encoders` become vectors (zero on invalid steps); masks stay."""
 
-    def __init__(self, encoders: Mapping[str, TokenEmbedding | PretrainedText]):
+    def __init__(self, encoders: Mapping[str, TokenEmbedding | PretrainedText], *, keeps_training: bool = False):
+        """`keeps_training`: what a frozen encoder reads in training is kept on disk too, not in evaluation alone."""
         super().__init__()
-        self.encoders = nn.ModuleDict(encoders)
+        self.encoders, self.keeps_training = nn.ModuleDict(encoders), keeps_training
 
     def spec_after(self, spec: Spec) -> Spec:
         """What a model behind this front reads. Raises ValueError for an unknown modality or too small a vocabulary."""
@@ -199,9 +200,9 @@ class Front(nn.Module):
         return modality in self.encoders or modality in spec.widths
 
     def forward(self, batch: Batch, *, folder: str | Path | None = None) -> Batch:
-        """Encode; in eval mode `folder` keeps encodings on disk. `complete` is encoded without gradient, and only in
+        """Encode; `folder` keeps encodings on disk (in eval mode, or always). `complete` is encoded without gradient, and only in
         training: in eval mode no model may read it, so it is left out."""
-        keep = folder is not None and not self.training
+        keep = folder is not None and (self.keeps_training or not self.training)
         ids = {m: e for m, e in self.encoders.items() if m in batch.x}
         x = {m: self._one(e, batch, m, folder if keep else None) for m, e in ids.items()}
         complete = None
@@ -211,12 +212,18 @@ class Front(nn.Module):
                 complete = whole.with_x(**{m: self._whole(e, whole.x[m], whole.mask[m]) for m, e in ids.items()})
         return replace(batch, x={**batch.x, **x}, complete=complete)
 
-    @staticmethod
-    def _one(encoder: Any, batch: Batch, modality: str, folder: str | Path | None) -> Tensor:
+    def _one(self, encoder: Any, batch: Batch, modality: str, folder: str | Path | None) -> Tensor:
         ids, mask = batch.x[modality], batch.mask[modality]
-        if folder is None or not isinstance(encoder, PretrainedText):
+        if not isinstance(encoder, PretrainedText):
             return encoder.encode(ids, mask)
-        return encoder.cached_encode(ids, mask, folder)
+        if folder is not None:
+            return encoder.cached_encode(ids, mask, folder)
+        if not (self.training and encoder.frozen and modality in batch.dropped):
+            return encoder.encode(ids, mask)
+        cut = batch.dropped[modality].any(1)  # the other rows are whole, and come again in other epochs
+        out = torch.zeros(*ids.shape, encoder.width, device=ids.device)
+        out[cut], out[~cut] = encoder.encode(ids[cut], mask[cut]), encoder.remembered(ids[~cut], mask[~cut])
+        return out
 
     @staticmethod
     def _whole(encoder: Any, ids: Tensor, mask: Tensor) -> Tensor:

@@ -90,7 +90,8 @@ def compare(
     start = time.perf_counter()
     seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     models, objectives, changes = list(dict.fromkeys(models)), list(dict.fromkeys(objectives)), dict(changes or {})
-    _check(models, objectives, protocol, seeds, changes, workers, selection, against)
+    check(models, objectives, seeds, changes, workers, OWN)
+    _check(models, objectives, protocol, selection, against)
     source = str(data) if isinstance(data, str | Path) else SEPARATOR.join(map(str, data))
     dataset = load(source)
     known, task, mark = testable_domains(dataset), dataset.spec.task, dataset.fingerprint
@@ -98,14 +99,15 @@ def compare(
         raise ValueError(f"no domain with labels is called {strange[0]!r}; these exist: {', '.join(known)}")
     turns = [d for d in known if d in domains] or known
     del dataset  # the processes that train read it for themselves
+    told = {**DEFAULTS, **({"train.log_test": True} if selection == "oracle" else {})}
     jobs = []
     for model, objective, domain, seed in product(models, objectives, turns, seeds):
-        asked = {**changes_for(model, objective, changes, selection), PROTOCOLS[protocol]: [domain]}
+        asked = {**changes_for(model, objective, changes, told), PROTOCOLS[protocol]: [domain]}
         base = validated(Experiment, {"model": model, "objective": objective, "data": source, "seed": seed})
         experiment = _every_epoch(override(base, asked), selection)
         jobs.append(Job(experiment, Path(out).absolute() / "runs" / folder_name(experiment, domain, mark), selection))
     if progress:
-        _tell(jobs)
+        tell(jobs)
     failed = perform(jobs, workers=workers, scheduler=scheduler, progress=progress)
     runs = [Run.open(job.path) for job in jobs if job.path.name not in failed]
     frame, scores = _tables(runs, turns, known, task, protocol, selection, against)
@@ -135,9 +137,8 @@ def testable_domains(dataset: Dataset) -> list[str]:
     return names
 
 
-def changes_for(model: str, objective: str, changes: Mapping[str, Any], selection: str = "validation") -> dict[str, Any]:
-    """What is changed for one model and objective: the comparison's defaults, then what was asked for all, then for these two."""
-    told = {**DEFAULTS, **({"train.log_test": True} if selection == "oracle" else {})}
+def changes_for(model: str, objective: str, changes: Mapping[str, Any], told: Mapping[str, Any] = DEFAULTS) -> dict[str, Any]:
+    """What is changed for one model and objective: the defaults that are `told`, then what was asked for all, then for these two."""
     asked = {path: value for path, value in changes.items() if ":" not in path}
     for path, value in changes.items():
         prefix, colon, rest = path.partition(":")
@@ -160,40 +161,37 @@ def _every_epoch(experiment: Experiment, selection: str) -> Experiment:
     return override(experiment, {"train.snapshots": experiment.train.epochs}) if selection == "oracle" else experiment
 
 
-def _check(
-    models: list[str],
-    objectives: list[str],
-    protocol: str,
-    seeds: list[int],
-    changes: Mapping[str, Any],
-    workers: int,
-    selection: str,
-    against: str,
+def check(
+    models: Sequence[str], objectives: Sequence[str], seeds: Sequence[int], changes: Mapping[str, Any], workers: int, own: Sequence[str]
 ) -> None:
-    """ValueError for what does not exist, before anything is read."""
+    """ValueError for what does not exist, and for a change of one of its `own` options, before anything is read."""
     for names, catalog in ((models, MODELS), (objectives, OBJECTIVES)):
         if not names:
             raise ValueError(f"name at least one {catalog.kind}; these exist: {', '.join(catalog)}")
         for name in names:
             if name not in catalog:
                 raise ValueError(f"no {catalog.kind} is called {name!r}; these exist: {', '.join(catalog)}")
-    for what, name, exist in (("protocol", protocol, PROTOCOLS), ("selection", selection, SELECTIONS)):
-        if name not in exist:
-            raise ValueError(f"no {what} of a comparison is called {name!r}; these exist: {', '.join(exist)}")
     if not seeds or workers < 1:
         raise ValueError(f"a comparison needs at least one seed and one worker; got {len(seeds)} and {workers}")
     for path in changes:
         prefix, colon, rest = path.rpartition(":")
         if colon and prefix not in (*models, *objectives):
             raise ValueError(f"{path!r} is for {prefix!r}, which is not compared; compared are: {', '.join([*models, *objectives])}")
-        if rest in OWN:
+        if rest in own:
             raise ValueError(f"{rest!r} is what the comparison itself varies; leave it out of the changes")
+
+
+def _check(models: Sequence[str], objectives: Sequence[str], protocol: str, selection: str, against: str) -> None:
+    for what, name, exist in (("protocol", protocol, PROTOCOLS), ("selection", selection, SELECTIONS)):
+        if name not in exist:
+            raise ValueError(f"no {what} of a comparison is called {name!r}; these exist: {', '.join(exist)}")
     pairs = [f"{m}/{o}" for m, o in product(models, objectives)]
     if against not in (REFERENCE, *objectives, *pairs):
         raise ValueError(f"nothing to measure against is called {against!r}; compared are: {', '.join([*objectives, *pairs])}")
 
 
-def _tell(jobs: Sequence[Job]) -> None:
+def tell(jobs: Sequence[Job]) -> None:
+    """Say how many runs there are, and how many are left to do."""
     done, trained = sum(job.done for job in jobs), {job.path for job in jobs}
     tqdm.write(f"{len(trained)} runs: {done} done, {len(trained) - done} to do", file=sys.stderr)
 

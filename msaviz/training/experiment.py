@@ -10,6 +10,7 @@ from msaviz.catalog import MODELS, OBJECTIVES
 from msaviz.data.load import Names
 from msaviz.data.missing import Missingness, Mixture
 from msaviz.options import Options, named, searchable
+from msaviz.training.components import Components
 
 
 class TextOptions(Options):
@@ -26,6 +27,9 @@ class TextOptions(Options):
     precision: Literal["float32", "bfloat16", "auto"] = "auto"
     """Of the encoder alone; "auto": bfloat16 where the hardware multiplies it (3 times as fast there)."""
     allow_download: bool = False
+    cache: Literal["evaluation", "training"] = "evaluation"
+    """Whose encodings by a frozen encoder are kept on disk. "training": those of every epoch too, for many models with the same seeds
+    and data (MOSI: 15 MB an epoch); only the first of them pays for the encoder."""
 
 
 class TrainOptions(Options):
@@ -91,6 +95,8 @@ class Experiment(Options):
     missing: Missingness = Mixture()
     domains: Domains = Domains()
     text: TextOptions = TextOptions()
+    components: Components = Components()
+    """Parts that fit any model; with all of them off, the default, there are none."""
 
     @property
     def model_name(self) -> str:

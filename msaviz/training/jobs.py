@@ -35,6 +35,8 @@ class Job:
     selection: str = "validation"
     here: str = field(default_factory=os.getcwd)
     """Where relative paths of the data begin."""
+    protocols: tuple[str, ...] = (PROTOCOL,)
+    """What it is tested by."""
 
     @property
     def done(self) -> bool:
@@ -43,7 +45,8 @@ class Job:
     @property
     def measured(self) -> bool:
         """Whether its predictions are kept too."""
-        return self.done and any((self.path / "evaluations").glob(f"{PROTOCOL}-test-seed0-*.csv"))
+        kept = self.path / "evaluations"
+        return self.done and all(any(kept.glob(f"{protocol}-test-seed0-*.csv")) for protocol in self.protocols)
 
 
 def work(job: Job) -> tuple[Path, str]:
@@ -53,7 +56,8 @@ def work(job: Job) -> tuple[Path, str]:
         try:
             with chdir(job.here):
                 run = Run.open(job.path) if job.done else train(job.experiment, job.path, resume=True, progress=False)
-                predicted(run, PROTOCOL, selection=job.selection)
+                for protocol in job.protocols:
+                    predicted(run, protocol, selection=job.selection)
         except Exception as error:
             return job.path, " ".join(f"{type(error).__name__}: {error}".split())
         finally:

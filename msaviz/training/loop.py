@@ -10,32 +10,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
-from safetensors.torch import save_file
 from torch import nn
 from tqdm.auto import tqdm
 
 from msaviz.catalog import OBJECTIVES
 from msaviz.data.load import Dataset, load
 from msaviz.data.missing import corrupt
-from msaviz.files import atomic, write_text
+from msaviz.files import write_text
 from msaviz.nn.parallel import sharing
 from msaviz.training.checkpoint import read_checkpoint, write_checkpoint
+from msaviz.training.components import with_fewer
+from msaviz.training.distil import lessons_of
 from msaviz.training.experiment import Experiment
 from msaviz.training.learnt import epoch_order, learnable, training_split
+from msaviz.training.modulation import modulation_of
 from msaviz.training.optimization import choose_device, make_optimizer, total_steps
-from msaviz.training.parallel import (
-    average_gradients,
-    draw_apart,
-    join_processes,
-    leave_processes,
-    mean_over_processes,
-    share_of,
-)
-from msaviz.training.run import HISTORY, Run
+from msaviz.training.parallel import average_gradients, draw_apart, join_processes, leave_processes, mean_over_processes, share_of
+from msaviz.training.run import Run
 from msaviz.training.system import System, build
 from msaviz.training.validation import COMPLETE, Validator, score_of
+from msaviz.training.written import write_history, write_predictions, write_weights
 from msaviz.types import Batch, Output
 
 
@@ -96,13 +91,23 @@ class Trainer:
         self.objective = kind(replace(dataset.spec, domains=names), experiment.objective)
         self.objective.prepare(self._sample)
         self.objective.to(self.device)
+        self.lessons = lessons_of(experiment, dataset.spec, self._sample, self.device)
         self.candidates = self._candidates()
         self.validator = Validator(experiment, dataset, self.device)
         self.average = copy.deepcopy(self.system).eval().requires_grad_(False) if self.options.ema else None
-        self.optimizer, self.schedule = make_optimizer(self.system, self.options, len(self.learnt), list(self.objective.parameters()))
+        self.optimizer, self.schedule = make_optimizer(self.system, self.options, len(self.learnt), [*self._beside()])
         self.total = total_steps(self.options, len(self.learnt))
         self.best_state: dict[str, torch.Tensor] = {}
         self.state = Progress()
+        self.modulation = modulation_of(experiment, self.system, dataset.spec)
+        self.seen: list[tuple[Batch, Output]] = []
+        if hasattr(self.system.model, "remember") or self.lessons is not None:
+            self.system.register_forward_hook(self._note)
+
+    def _beside(self) -> Iterator[nn.Parameter]:
+        """What is trained beside the system."""
+        for part in (self.objective, self.lessons):
+            yield from part.parameters() if part is not None else ()
 
     def _whole_train(self) -> Iterator[Batch]:
         """The train split, complete, as the model reads it: token ids are vectors already."""
@@ -148,13 +153,24 @@ class Trainer:
         """The weights that are validated and kept: the moving average if there is one."""
         return self.average or self.system
 
+    def _note(self, system: nn.Module, read: tuple[Batch, ...], output: Output) -> None:
+        """Keep what the model made of a training batch until its step is done."""
+        if system.training:
+            self.seen.append((read[0], output))
+
+    def _remember(self, batch: Batch, output: Output) -> None:
+        """Tell the model what it made of a batch, if it wants to know."""
+        if hasattr(self.system.model, "remember"):
+            self.system.model.remember(batch, output.map(torch.Tensor.detach))  # type: ignore[operator]
+
     def _train_batches(self) -> Iterator[tuple[Batch, int]]:
         """(this process's part of a corrupted batch, the examples of the whole batch) over the epoch."""
         e, split, epoch, views = self.experiment, self.learnt, self.state.epoch, self.options.views
+        told, rate = {"seed": e.seed, "unknown": self.dataset.unknown}, e.components.modality_dropout
         for batch_rows in epoch_order(split, e, epoch):
             loaded, places = share_of(len(batch_rows), views, self.rank, self.world)
             part, draws = split.batch(batch_rows[loaded]), range(epoch * views, (epoch + 1) * views)
-            batch = Batch.join([corrupt(part, e.missing, seed=e.seed, epoch=draw, unknown=self.dataset.unknown) for draw in draws])
+            batch = Batch.join([with_fewer(corrupt(part, e.missing, epoch=draw, **told), rate, seed=e.seed, epoch=draw) for draw in draws])
             if len(places) < len(batch):
                 batch = batch.map(lambda tensor, places=places: tensor[places])
             if self.device.type == "cuda":
@@ -172,8 +188,7 @@ class Trainer:
         for batch, whole in self._train_batches():
             half = torch.autocast(self.device.type, torch.bfloat16, enabled=o.precision == "bfloat16")
             with half, sharing(whole > len(batch)):
-                batch = batch.to(self.device)
-                terms = self.objective(self.system, batch, min(1.0, self.state.step / self.total))
+                terms = self._terms(batch.to(self.device))
             loss = torch.stack(list(terms.values())).sum()
             loss.backward()
             waiting += 1
@@ -186,6 +201,8 @@ class Trainer:
             for name, value in zip((*terms, "total"), found, strict=True):
                 sums[name] = sums.get(name, 0.0) + value * whole
             rows += whole
+            while self.seen:
+                self._remember(*self.seen.pop())
             if waiting == o.accumulate:
                 self._step(waiting)
                 waiting = 0
@@ -193,9 +210,15 @@ class Trainer:
             self._step(waiting)  # the tail steps too
         self._log("train", {f"loss/{name}": value / rows for name, value in mean_over_processes(sums, self.world).items()})
 
+    def _terms(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """The weighted terms of the loss: those of the objective, and of a teacher if there is one."""
+        if self.modulation is not None:
+            batch = self.modulation.held_back(batch, self.state.epoch)
+        terms = self.objective(self.system, batch, min(1.0, self.state.step / self.total))
+        return terms if self.lessons is None else {**terms, **self.lessons(*self.seen[-1])}
+
     def _step(self, accumulated: int) -> None:
-        parameters = [p for part in (self.system, self.objective) for p in part.parameters()]
-        parameters = average_gradients(parameters, accumulated, self.world)
+        parameters = average_gradients([*self.system.parameters(), *self._beside()], accumulated, self.world)
         nn.utils.clip_grad_norm_(parameters, self.options.clip)
         self.optimizer.step()
         self.schedule.step()
@@ -235,7 +258,7 @@ class Trainer:
 
     def save(self, run: Run) -> None:
         """History first, then the checkpoint that vouches for it; each whole or absent."""
-        self._write_history(run)
+        write_history(run, self.state.history)
         parts = {name: part.state_dict() for name, part in self._stateful().items()}
         write_checkpoint(run.path / "checkpoint", {**parts, "best": self.best_state, "state": vars(self.state)})
 
@@ -243,11 +266,7 @@ class Trainer:
         """Keep this epoch's weights if it is one of the evenly spread `snapshots`."""
         o = self.options
         if self.state.epoch in np.linspace(1, o.epochs, o.snapshots).round() if o.snapshots else ():
-            self._write_weights(run.snapshot(self.state.epoch), self.kept.state_dict())
-
-    def _write_weights(self, path: Path, weights: dict[str, torch.Tensor]) -> None:
-        with atomic(path) as temporary:
-            save_file({k: v.detach().cpu().contiguous() for k, v in weights.items()}, temporary)
+            write_weights(run.snapshot(self.state.epoch), self.kept.state_dict())
 
     def restore(self) -> None:
         """Go on from the last finished epoch, if there is one."""
@@ -261,24 +280,16 @@ class Trainer:
 
     def _stateful(self) -> dict[str, Any]:
         parts = {"system": self.system, "objective": self.objective, "optimizer": self.optimizer, "schedule": self.schedule}
-        return parts | ({"average": self.average} if self.average is not None else {})
-
-    def _write_history(self, run: Run) -> None:
-        frame = pd.DataFrame(self.state.history, columns=HISTORY)
-        write_text(run.path / "history.jsonl", frame.to_json(orient="records", lines=True, double_precision=15))
+        extra = {"average": self.average, "lessons": self.lessons}
+        return parts | {name: part for name, part in extra.items() if part is not None}
 
     def finish(self, run: Run) -> None:
         """Write the chosen weights and their predictions, drop the checkpoint, say done."""
         if not self.best_state:
             raise FloatingPointError("validation gave no finite number in any epoch that may be chosen; lower train.lr or train.clip")
         self.kept.load_state_dict(self.best_state)
-        self._write_weights(run.path / "weights.safetensors", self.best_state)
-        frames = []
-        for split in [s for s in ("valid", "test") if s in self.dataset.splits]:
-            example, label, prediction = self.validator.predict(self.kept, split, COMPLETE)
-            shown = prediction.argmax(-1) if prediction.ndim > 1 else prediction
-            frames.append(pd.DataFrame({"split": split, "example": example, "label": label, "prediction": shown}))
-        write_text(run.path / "predictions.csv", pd.concat(frames).to_csv(index=False))
-        self._write_history(run)
+        write_weights(run.path / "weights.safetensors", self.best_state)
+        write_predictions(run, self.validator, self.kept)
+        write_history(run, self.state.history)
         write_text(run.path / "done", f"best epoch {self.state.best_epoch + 1}, validation {self.state.best:.6f}\n")
         (run.path / "checkpoint").unlink(missing_ok=True)

@@ -67,7 +67,7 @@ class Run:
             "data": {"name": dataset.name, "fingerprint": dataset.fingerprint, "traps": list(dataset.traps)},
             "spec": asdict(dataset.spec),
         }
-        if (run.path / "options.json").exists() and run.options["experiment"] != options["experiment"]:
+        if (run.path / "options.json").exists() and run.experiment != experiment:
             raise ValueError(
                 f"{path} already holds another experiment ({_difference(run.experiment, experiment)}); choose another --out or delete it"
             )

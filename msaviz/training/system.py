@@ -1,4 +1,4 @@
-"""How does an experiment become a module: the text encoder first, then the model?"""
+"""How does an experiment become a module: the text encoder first, then the model and the components around it?"""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import nn
 from msaviz.catalog import MODELS
 from msaviz.files import cache_folder
 from msaviz.nn.text import Front, PretrainedText, TokenEmbedding
+from msaviz.training.components import surrounded
 from msaviz.training.experiment import Experiment, TextOptions
 from msaviz.types import Batch, Output, Spec
 
@@ -41,8 +42,11 @@ class System(nn.Module):
 
 def build(spec: Spec, experiment: Experiment) -> System:
     """The untrained system for data of this spec."""
-    front = Front({m: text_encoder(experiment.text, size) for m, size in spec.vocabularies.items()})
-    return System(front, MODELS[experiment.model_name](front.spec_after(spec), experiment.model), cache_folder() / "text")
+    encoders = {m: text_encoder(experiment.text, size) for m, size in spec.vocabularies.items()}
+    front = Front(encoders, keeps_training=experiment.text.cache == "training")
+    read = front.spec_after(spec)
+    model = surrounded(MODELS[experiment.model_name](read, experiment.model), read, experiment.components)
+    return System(front, model, cache_folder() / "text")
 
 
 def text_encoder(options: TextOptions, vocabulary: int) -> TokenEmbedding | PretrainedText:

@@ -8,9 +8,10 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from msaviz.viz import marks
+from msaviz.viz.gains import gains, room, signed, unit
 from msaviz.viz.grid import legend_below, panels, row_height
 from msaviz.viz.marks import upright
-from msaviz.viz.theme import safe, short
+from msaviz.viz.theme import safe
 from msaviz.viz.view import View
 from msaviz.viz.words import axis, chosen, first_of, label, listed, lower, name, number, sentence, unique
 
@@ -44,23 +45,10 @@ def draw(frame: pd.DataFrame, *, metric: str | None = None, targets: Sequence[st
             if len(rows):
                 # each row has a dot of one series only: the middle one of "several", so that it lies on its row
                 marks.dots(figure, rows, rows["row"], names, what, i, 1 + 2 * i, place, first)
-        _gains(figure, part, names, place)
-        figure.update_xaxes(range=_range(part), title_text=f"{axis(metric, arrow=True)}<br>{safe(_what(part))}", **place)
+        gains(figure, part, names, place)
+        figure.update_xaxes(range=room(part), title_text=f"{axis(metric, arrow=True)}<br>{safe(_what(part))}", **place)
         marks.rows_axis(figure, names, place)
     return legend_below(figure, room=20)
-
-
-def _gains(figure: go.Figure, part: pd.DataFrame, names: list, place: dict[str, int]) -> None:
-    """The gain over the reference, written at the right end of each interval."""
-    rows = part.dropna(subset=["gain"])
-    numbers = rows[["gain", "gain_low", "gain_high"]].to_numpy()
-    unit = _unit(str(part["metric"].iloc[0]))
-    text = [f"{_signed(gain)} {unit}{' ●' if low > 0 or high < 0 else ''}" for gain, low, high in numbers]
-    places = {"x": short(rows["high"].fillna(rows["value"])), "y": short(pd.Index(names).get_indexer(rows["row"]))}
-    style = {"mode": "text", "textposition": "middle right", "textfont": {"size": 12}, "hoverinfo": "skip", "cliponaxis": False}
-    figure.add_trace(
-        go.Scatter(**places, text=[f"  {one}" for one in text], **style, **marks.named("gain over the reference", False)), **place
-    )
 
 
 def _metric(frame: pd.DataFrame, metric: str | None) -> str:
@@ -84,22 +72,6 @@ def _what(part: pd.DataFrame) -> str:
     return f"{MEANING.get(target, 'domain ' + target)}, {part['protocol'].iloc[0]}"
 
 
-def _unit(metric: str) -> str:
-    """Of a gain: a correlation may be 0 or negative, so that a share of it means nothing."""
-    return "points" if metric == "corr" else "%"
-
-
-def _signed(gain: float) -> str:
-    return f"{'+' if gain >= 0 else '−'}{number(abs(gain), 1)}"
-
-
-def _range(part: pd.DataFrame) -> list[float]:
-    """Everything, with room for the gain at the right."""
-    low, high = (float(pick(part[["value", "low", "high", "floor"]])) for pick in (lambda f: f.min().min(), lambda f: f.max().max()))
-    room = (high - low) or 0.05
-    return [low - 0.06 * room, high + 0.24 * room]
-
-
 @sentence
 def read(frame: pd.DataFrame) -> str:
     metric, target = _metric(frame, None), _targets(frame, None)[0]
@@ -116,8 +88,8 @@ def read(frame: pd.DataFrame) -> str:
     if pd.notna(best["gain"]):
         clear = best["gain_low"] > 0 or best["gain_high"] < 0
         zero = "which excludes zero" if clear else "which does not exclude zero, so it is no more than chance"
-        bounds = f"[{_signed(best['gain_low'])}, {_signed(best['gain_high'])}]"
-        text += f"; its gain over the reference is {_signed(best['gain'])} {_unit(metric)} {bounds}, {zero}"
+        bounds = f"[{signed(best['gain_low'])}, {signed(best['gain_high'])}]"
+        text += f"; its gain over the reference is {signed(best['gain'])} {unit(metric)} {bounds}, {zero}"
     else:
         text += f"; {_beating(part)}"
     return f"{text}."

@@ -14,7 +14,19 @@ from msaviz.training import jobs
 from msaviz.training.compare import Comparison
 from msaviz.types import Task
 
-ASKED = ["compare", "--models", "early_fusion", "--objectives", "erm", "--data", "synthetic:rows=240,domains=3", "--seeds", "1"]
+ASKED = [
+    "compare",
+    "--protocol",
+    "lodo",
+    "--models",
+    "early_fusion",
+    "--objectives",
+    "erm",
+    "--data",
+    "synthetic:rows=240,domains=3",
+    "--seeds",
+    "1",
+]
 TINY = ["--set", "train.epochs=1", "--set", "early_fusion:model.dim=8", "--quiet"]
 
 
@@ -119,7 +131,7 @@ def test_stopping_says_how_to_go_on(monkeypatch, capsys, tmp_path):
     ids=" ".join,
 )
 def test_a_mistake_is_one_line_and_leaves_nothing(arguments, capsys, tmp_path):
-    start = ["compare", "--models", "early_fusion", "--objectives", "erm", "--out", tmp_path / "out"]
+    start = ["compare", "--protocol", "lodo", "--models", "early_fusion", "--out", tmp_path / "out"]
     assert run(*start, *arguments) == 2
     told_ = capsys.readouterr().err
     assert told_.startswith("msaviz: ")
@@ -145,3 +157,31 @@ def test_gains_and_intervals_are_printed_with_their_signs(tmp_path):
     assert line.split() == ["midg", "irm", "0.800", "0.700", "to", "0.900", "1.200", "+5.0", "-1.0", "to", "+9.0", "1"]
     assert "! Beware." in text
     assert [_spent(s) for s in (9.4, 61, 3720)] == ["9 s", "1 min 1 s", "1 h 2 min"]
+
+
+def test_a_results_table_is_the_default(tmp_path, capsys):
+    small = ["--data", "synthetic:rows=240", "--seeds", "1", "--set", "train.epochs=1", "--set", "model.dim=8", "--quiet"]
+    asked = ["compare", "--models", "unimodal", *small, "--out", tmp_path / "out"]
+    assert run(*asked, "--protocol", "clean,subsets") == 0
+    text = capsys.readouterr().out
+    assert "constant predictor" in text
+    assert "subsets: mean over what is missing" in text
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"runs", "results.csv", "results.md", "results.tex", "results.html"}
+    assert run(*asked, "--reuse", tmp_path / "out", "--out", tmp_path / "again") == 0
+    assert not (tmp_path / "again" / "runs").exists(), "the run is found, not made again"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--protocol", "lodo,clean"], "by themselves"),
+        (["--protocol", "lodo", "--reuse", "x"], "for a table of results"),
+        (["--selection", "oracle"], "for unseen domains"),
+        (["--domains", "meal"], "for unseen domains"),
+        (["--protocol", "nonsense"], "clean, missing, subsets"),
+    ],
+)
+def test_what_does_not_go_together_is_one_line(arguments, words, capsys, tmp_path):
+    assert run("compare", "--models", "early_fusion", "--out", tmp_path / "out", *arguments) == 2
+    assert words in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -153,7 +153,7 @@ def test_a_number_is_a_cell():
     assert [markup.number(v) for v in (0.12345, 12345.6, np.nan, None, 3, "<")] == ["0.123", "12,346", "", "", "3", "&lt;"]
 
 
-KINDS = ("trace", "sweep", "history", "comparison", "evolution")
+KINDS = ("trace", "sweep", "history", "comparison", "results", "evolution")
 
 
 def test_pages_cover_the_catalog_once_and_exist():

@@ -8,13 +8,11 @@ holds it, captum's classes with their own defaults and the same steps. It is tim
 from __future__ import annotations
 
 import argparse
-import json
-import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Iterator
 
 import numpy as np
 import torch
+from tools import Row, arguments, finish, seconds
 
 from msaviz import Dataset, attribute, observe
 from msaviz.catalog import MODELS, TABLES
@@ -77,42 +75,37 @@ def naive(model: torch.nn.Module, data: Dataset, count: int, steps: dict[str, in
     return {name: value * len(data["train"]) / count for name, value in spent.items()}
 
 
-def seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
-
-
-def main(model: str, rows: int, naive_rows: int, aligned: bool, out: Path | None) -> dict[str, dict[str, float]]:
-    torch.set_num_threads(1)
-    data = dataset(rows, aligned)
+def measured(options: argparse.Namespace, rows: int) -> dict[str, dict[str, float]]:
+    """Seconds of ours, of the naive loop where there is one, and their ratio, by what is asked."""
+    data = dataset(rows, options.aligned)
     torch.manual_seed(0)
-    system = MODELS[model](data.spec, MODELS[model].Config()).eval()
+    system = MODELS[options.model](data.spec, MODELS[options.model].Config()).eval()
     trace = observe(system, data["train"].batches(128, bucket=False), spec=data.spec, split="train")
     found, ours = {}, {}
     for name, given in (("integrated_gradients", {"steps": POINTS}), ("feature_ablation", {"baseline": "missing"})):
         ours[name] = seconds(lambda name=name, given=given: found.setdefault(name, attribute(trace, name, **given)))
     ours["coalitions"] = seconds(lambda: coalitions(trace))
-    theirs = naive(system, data, naive_rows, {m: 50 if aligned else t for m, (t, _) in STEPS.items()})
+    theirs = naive(system, data, options.naive, {m: 50 if options.aligned else t for m, (t, _) in STEPS.items()})
     table = {name: {"seconds": ours[name], "naive": theirs[name], "ratio": theirs[name] / ours[name]} for name in theirs}
     both = [sum(side.values()) for side in (ours, theirs)]
     table["all three"] = {"seconds": both[0], "naive": both[1], "ratio": both[1] / both[0]}
-    for name in (*TOLD, *JUDGES):
-        table[name] = {"seconds": seconds(lambda name=name: TABLES[name](found))}
-    print(f"{model}, {rows} rows, {'50 steps of all' if aligned else '50/500/375 steps'}; the naive loop on {naive_rows} rows, scaled")
-    for name, numbers in table.items():
-        words = f"{numbers['seconds']:8.1f} s" + (f"{numbers['naive']:9.0f} s  {numbers['ratio']:6.1f}x" if "naive" in numbers else "")
-        print(f"  {name:26}{words}")
-    if out is not None:
-        out.write_text(json.dumps(table, indent=1))
-    return table
+    return table | {name: {"seconds": seconds(lambda name=name: TABLES[name](found))} for name in (*TOLD, *JUDGES)}
+
+
+def main(options: argparse.Namespace) -> list[Row]:
+    torch.set_num_threads(1)
+    rows = 24 if options.quick else options.rows
+    case = f"{options.model}, {rows} rows, {'50 steps of all' if options.aligned else '50/500/375 steps'}"
+    return [row for name, numbers in measured(options, rows).items() for row in told(f"{name}, {case}", numbers)]
+
+
+def told(case: str, numbers: dict[str, float]) -> Iterator[Row]:
+    yield Row("attribution", case, "msaviz", "time", numbers["seconds"], "s")
+    if "naive" in numbers:
+        yield Row("attribution", case, "captum, one by one, scaled", "time", numbers["naive"], "s")
+        yield Row("attribution", case, "msaviz", "faster than the loop", numbers["ratio"], "x", "at least 1x", numbers["ratio"] >= 1)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="derl", choices=list(MODELS))
-    parser.add_argument("--rows", type=int, default=686)
-    parser.add_argument("--naive", dest="naive_rows", type=int, default=6)
-    parser.add_argument("--aligned", action="store_true")
-    parser.add_argument("--out", type=Path, default=None, help="JSON file")
-    main(**vars(parser.parse_args()))
+    options = arguments(__doc__, model="derl", rows=686, naive=6, aligned=False)
+    finish(main(options), options)

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import torch
+from tools import Row, arguments, finish
 
 from msaviz import Experiment, override
 from msaviz.search.evolve import begin, explore
@@ -58,31 +59,36 @@ def killed(search: Search) -> float:
     return time.perf_counter() - start
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="derl")
-    for name, value in (("rows", 240), ("trials", 12), ("epochs", 2)):
-        parser.add_argument(f"--{name}", type=int, default=value)
-    args = parser.parse_args()
+def row(args: argparse.Namespace, subject: str, metric: str, value: float, unit: str) -> Row:
+    return Row("search", f"{args.model}, {args.rows} rows, {args.trials} trials of {args.epochs} epochs", subject, metric, value, unit)
+
+
+def main(args: argparse.Namespace) -> list[Row]:
     torch.set_num_threads(1)
+    if args.quick:
+        args = argparse.Namespace(**{**vars(args), "rows": 200, "trials": 4, "epochs": 1})
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         spent(fresh(folder, "warm", argparse.Namespace(**{**vars(args), "trials": 1})))
         one = fresh(folder, "one", args)
         whole, alone = spent(one), bare(one)
-        print(f"{args.model}, {args.rows} rows, {args.trials} trials of {args.epochs} epochs")
-        print(f"{'bare training':32s} {alone / args.trials:8.2f} s a trial")
-        print(f"{'search, this process':32s} {whole / args.trials:8.2f} s a trial, overhead {100 * (whole / alone - 1):.0f} %")
+        rows = [
+            row(args, "bare training", "a trial", alone / args.trials, "s"),
+            row(args, "search, this process", "a trial", whole / args.trials, "s"),
+            row(args, "search, this process", "overhead", 100 * (whole / alone - 1), "%"),
+        ]
         for workers in (1, 2):
-            search = fresh(folder, f"workers-{workers}", args)
-            seconds = whole if workers == 1 else spent(search, workers)
-            print(f"{f'{workers} worker(s)':32s} {60 * args.trials / seconds:8.1f} trials a minute")
+            taken = whole if workers == 1 else spent(fresh(folder, f"workers-{workers}", args), workers)
+            rows.append(row(args, f"{workers} worker(s)", "trials a minute", 60 * args.trials / taken, "/min"))
         process = fresh(folder, "process", args)
         start = time.perf_counter()
         subprocess.run([sys.executable, "-m", "msaviz.search.worker", str(process.path)], check=True)
         plain = time.perf_counter() - start
-        print(f"{'one kill -9 in the middle':32s} {killed(fresh(folder, 'killed', args)) - plain:8.1f} s more than without ({plain:.1f} s)")
+        rows.append(row(args, "a worker process", "in all", plain, "s"))
+        rows.append(row(args, "one kill -9 in the middle", "more than without", killed(fresh(folder, "killed", args)) - plain, "s"))
+    return rows
 
 
 if __name__ == "__main__":
-    main()
+    options = arguments(__doc__, model="derl", rows=240, trials=12, epochs=2)
+    finish(main(options), options)

@@ -1,105 +1,241 @@
 """How many samples a second does each model train and read on an unaligned MOSI-sized file, and where does the time go?
 
 50/500/375 steps, widths 768/20/5, as in the usual unaligned MOSI pickle; random values, one thread, text vectors precomputed.
-Lengths are random up to the full ones (`--full`: all full). Models alternate; medians are printed; `--profile MODEL` shows hot spots.
-Training is an epoch of the real loop; under torchrun (`python -m torch.distributed.run --standalone --nproc-per-node 2 THIS`) that of
-all processes together.
+Lengths are random up to the full ones (`--full`: all full). Models alternate; medians are shown; `--profile MODEL` shows hot spots.
+Training is an epoch of the real loop, timed by the processor's clock (so that other work on the machine takes nothing away); under
+torchrun (`python -m torch.distributed.run --standalone --nproc-per-node 2 THIS`) that of all processes together, by the clock on the
+wall. A model may be told options behind a colon, `tfn:encoder=pooled`; commas stand between models.
+
+`--padding`: the same file filled to .1, .2, ..., 1.0 of its steps. Time ought to follow what is valid, not the padding: the exponent of
+samples a second is -1 where it does, and 0 where a model pays for padding. A model that averages long sequences in at most so many
+windows is judged by its windows: once they are full, longer sequences cost it nothing.
+`--floor`: what this machine multiplies at best (square float32 matrices, one thread), the multiplications and additions that a model's
+training is counted to need, hence the fewest seconds that a sample can take, and how many times that it takes.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import gc
 import resource
 import time
-from statistics import median
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
+from tools import Row, arguments, finish, medians, quartiles
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from msaviz.catalog import MODELS
 from msaviz.data.dataset import Dataset
+from msaviz.data.load import parse
 from msaviz.data.missing import Mixture, corrupt
 from msaviz.training.experiment import Experiment
 from msaviz.training.loop import Trainer
 from msaviz.training.parallel import join_processes, leave_processes
 
 STEPS = {"text": (50, 768), "vision": (500, 20), "audio": (375, 5)}
+POOLED = ("tfn:encoder=pooled", "lmf:encoder=pooled")
+TARGETS: dict[str, float] = dict.fromkeys(POOLED, 1000.0) | dict.fromkeys(("derl", "midg", "haemsa"), 100.0)
+"""Least samples a second in training."""
+PEAK = 900.0
+"""Most MB of the process, with its data and all models that it compares."""
+FILLS = tuple(round(0.1 * i, 1) for i in range(1, 11))
 
 
-def dataset(rows: int, full: bool) -> Dataset:
+def dataset(rows: int, full: bool = False, fill: float | None = None) -> Dataset:
+    """Random values; lengths uniform up to the full ones, all full, or within a fifth of `fill` of the file's steps."""
     g = np.random.default_rng(0)
     arrays = {m: g.normal(size=(rows, t, w)).astype(np.float32) for m, (t, w) in STEPS.items()}
-    lengths = {m: np.full(rows, t) if full else g.integers(t // 10, t + 1, rows) for m, (t, _) in STEPS.items()}
+    if fill is not None and fill < 1:
+        share = fill * g.uniform(0.8, 1.2, rows)
+        lengths = {m: np.rint(share * t).astype(int).clip(1, t) for m, (t, _) in STEPS.items()}
+    else:
+        lengths = {m: np.full(rows, t) if full or fill else g.integers(t // 10, t + 1, rows) for m, (t, _) in STEPS.items()}
     return Dataset.from_arrays(y=g.uniform(-3, 3, rows).astype(np.float32), lengths=lengths, splits=np.repeat("train", rows), **arrays)
 
 
-def reading(trainer: Trainer) -> float:
-    """Samples a second that the system reads in eval mode."""
-    system, split = trainer.system.eval(), trainer.learnt
-    start = now(trainer.device)
+def trainer_of(model: str, data: Dataset, options: argparse.Namespace, rank: int = 0, world: int = 1) -> Trainer:
+    """The loop of this model, with the options behind its colon."""
+    name, told = parse(model)
+    train = {"device": options.device, "precision": options.precision}
+    return Trainer(Experiment.model_validate({"model": {"name": name, **told}, "train": train}), data, None, rank, world)
+
+
+def read_all(trainer: Trainer) -> None:
+    """The train split once, in eval mode."""
+    system = trainer.system.eval()
     with torch.inference_mode():
-        for batch in split.batches(32, shuffle=True):
+        for batch in trainer.learnt.batches(32, shuffle=True):
             system(corrupt(batch, Mixture(), seed=0, unknown=trainer.dataset.unknown).to(trainer.device))
-    return len(split) / (now(trainer.device) - start)
 
 
-def training(trainer: Trainer) -> float:
-    """Samples a second over an epoch."""
-    start = now(trainer.device)
-    trainer._train_epoch()
-    return len(trainer.learnt) / (now(trainer.device) - start)
+def timed(trainer: Trainer, call: Callable[[], None]) -> float:
+    """Samples a second of a pass over the train split: by the processor's clock where one thread does it all, else by the wall's."""
+    alone = trainer.device.type == "cpu" and trainer.world == 1
+    clock = time.process_time if alone else time.perf_counter
+    gc.collect()
+    start = clock()
+    call()
+    if trainer.device.type == "cuda":
+        torch.cuda.synchronize(trainer.device)
+    return len(trainer.learnt) / (clock() - start)
 
 
-def now(device: torch.device) -> float:
-    """Seconds, once the device has done what it was asked."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
+def rates(trainers: Mapping[str, Trainer], repeats: int) -> dict[str, dict[str, list[float]]]:
+    """Training and reading of each, in turn, after an epoch that pays for what is made once."""
+    found: dict[str, dict[str, list[float]]] = {"training": {m: [] for m in trainers}, "reading": {m: [] for m in trainers}}
+    for trainer in trainers.values():
+        trainer._train_epoch()
+    for _ in range(repeats):
+        for m, trainer in trainers.items():
+            found["training"][m].append(timed(trainer, trainer._train_epoch))
+            found["reading"][m].append(timed(trainer, lambda trainer=trainer: read_all(trainer)))
+    return found
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=320)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--full", action="store_true")
-    parser.add_argument("--models", default=",".join(MODELS), help="names, separated by commas")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or auto")
-    parser.add_argument("--precision", default="float32", choices=("float32", "bfloat16"))
-    parser.add_argument("--profile", metavar="MODEL")
-    options = parser.parse_args()
+def rows_of(case: str, found: Mapping[str, Mapping[str, list[float]]]) -> list[Row]:
+    """Medians and quartiles; training beside its target, and the memory of the process."""
+    rows = []
+    for metric, models in found.items():
+        for m, middle in medians(models).items():
+            least = TARGETS.get(m) if metric == "training" else None
+            low, high = quartiles(models[m])
+            met = None if least is None else middle >= least
+            rows.append(Row("training", case, m, metric, middle, "samples/s", f">= {least:,.0f}" if least else "", met, low, high))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return [*rows, Row("training", case, "process", "peak memory", peak, "MB", f"< {PEAK:.0f}", peak < PEAK)]
+
+
+# -- padding ---------------------------------------------------------------------------------------------------------
+
+
+def windows(lengths: np.ndarray, frames: int | None) -> np.ndarray:
+    """Windows that an encoder makes of so many valid steps: ceil(length / ceil(length / frames)); the steps where it makes none."""
+    return lengths if frames is None else -(-lengths // -(-lengths // frames))
+
+
+def padding(names: list[str], options: argparse.Namespace) -> list[Row]:
+    """Samples and valid steps a second by fill, and the exponents of training in the valid steps and in the windows (see the module)."""
+    rows, found = [], {m: [] for m in names}
+    for fill in FILLS[:: 3 if options.quick else 1]:
+        data = dataset(options.rows, fill=fill)
+        lengths = [s.lengths for s in data.splits["train"].sequences.values()]
+        valid = float(sum(steps.mean() for steps in lengths))
+        trainers = {m: trainer_of(m, data, options) for m in names}
+        for m, middle in medians(rates(trainers, options.repeats)["training"]).items():
+            frames = getattr(trainers[m].experiment.model, "frames", None)
+            found[m].append((valid, float(sum(windows(steps, frames).mean() for steps in lengths)), middle))
+            rows.append(Row("training", f"fill {fill}", m, "training", middle, "samples/s"))
+            rows.append(Row("training", f"fill {fill}", m, "valid steps", middle * valid, "steps/s"))
+    for m, points in found.items():
+        steps, read, middle = np.log(np.array(points)).T
+        by_steps, by_windows = (float(np.polyfit(x, middle, 1)[0]) for x in (steps, read))
+        rows.append(Row("training", "padding", m, "exponent in valid steps", by_steps, ""))
+        rows.append(Row("training", "padding", m, "exponent in windows", by_windows, "", "<= -0.8", by_windows <= -0.8))
+    return rows
+
+
+# -- floor -----------------------------------------------------------------------------------------------------------
+
+
+def multiplying(size: int) -> float:
+    """GFLOP/s of a product of two square float32 matrices: the best of some, each long enough to be timed."""
+    a, b = torch.randn(size, size), torch.randn(size, size)
+    calls, best = max(1, int(2e8 / size**3)), 0.0
+    for _ in range(12):
+        start = time.process_time()
+        for _ in range(calls):
+            torch.mm(a, b)
+        best = max(best, 2e-9 * calls * size**3 / (time.process_time() - start))
+    return best
+
+
+Shape = tuple[int, ...]
+
+
+def attention_flop(q: Shape, k: Shape, v: Shape, *_: object, **__: object) -> int:
+    """Of the fused attention on the CPU, which torch's counter does not know."""
+    return sdpa_flop_count(q, k, v)
+
+
+def attention_backward_flop(gradient: Shape, q: Shape, k: Shape, v: Shape, *_: object, **__: object) -> int:
+    return sdpa_backward_flop_count(gradient, q, k, v)
+
+
+def lstm_flop(x: Shape, inward: Shape, recurrent: Shape, *_: object, **__: object) -> int:
+    """Of one fused layer: a multiplication and an addition for each weight, step and row."""
+    return 2 * int(np.prod(x[:-1])) * (int(np.prod(inward)) + int(np.prod(recurrent)))
+
+
+def lstm_backward_flop(*shapes: Any, **more: object) -> int:
+    return 2 * lstm_flop(*shapes, **more)
+
+
+def counted(trainer: Trainer) -> float:
+    """Multiplications and additions of a batch, forward and backward, for a sample: products of matrices, fused attention and LSTMs."""
+    aten = torch.ops.aten
+    mapping = {
+        aten._scaled_dot_product_flash_attention_for_cpu: attention_flop,
+        aten._scaled_dot_product_flash_attention_for_cpu_backward: attention_backward_flop,
+        aten.mkldnn_rnn_layer: lstm_flop,
+        aten.mkldnn_rnn_layer_backward: lstm_backward_flop,
+    }
+    batch = trainer.learnt.batch(np.arange(32)).to(trainer.device)
+    with FlopCounterMode(display=False, custom_mapping=mapping) as counter:
+        torch.stack(list(trainer.objective(trainer.system.train(), batch, 0.0).values())).sum().backward()
+    return counter.get_total_flops() / len(batch)
+
+
+def floors(trainers: Mapping[str, Trainer], found: Mapping[str, list[float]]) -> list[Row]:
+    """What the machine can, what each model needs, and how far it is from that."""
+    speed = {size: multiplying(size) for size in (64, 128, 256, 512)}
+    rows = [Row("training", "floor", f"{size} x {size}", "matmul", rate, "GFLOP/s") for size, rate in speed.items()]
+    for m, middle in medians(found).items():
+        need = counted(trainers[m])
+        least = need / (1e9 * max(speed.values()))
+        rows.append(Row("training", "floor", m, "needed", need / 1e6, "MFLOP/sample"))
+        rows.append(Row("training", "floor", m, "at best", 1e3 * least, "ms/sample"))
+        rows.append(Row("training", "floor", m, "taken", 1e3 / middle, "ms/sample"))
+        rows.append(Row("training", "floor", m, "taken / at best", 1 / (middle * least), "x"))
+    return rows
+
+
+def profile(model: str, data: Dataset, options: argparse.Namespace) -> None:
+    """The hot spots of an epoch."""
+    trainer = trainer_of(model, data, options)
+    with torch.profiler.profile() as found:
+        trainer._train_epoch()
+    print(found.key_averages().table(sort_by="self_cpu_time_total", row_limit=15, max_name_column_width=40))
+
+
+def main(options: argparse.Namespace) -> list[Row]:
     torch.set_num_threads(1)
     rank, world = join_processes()
+    if options.quick:
+        options.rows, options.repeats = min(options.rows, 64), 1
+    names = options.models.split(",") if options.models else [*MODELS, *(m for m in POOLED if parse(m)[0] in MODELS)]
+    if options.padding:
+        return padding(options.models.split(",") if options.models else ["derl", "early_fusion", "mult"], options)
     data = dataset(options.rows, options.full)
-    names = [options.profile] if options.profile else options.models.split(",")
-    train = {"device": options.device, "precision": options.precision}
-    trainers = {m: Trainer(Experiment.model_validate({"model": m, "train": train}), data, None, rank, world) for m in names}
     if options.profile:
-        with torch.profiler.profile() as profile:
-            training(trainers[options.profile])
-        print(profile.key_averages().table(sort_by="self_cpu_time_total", row_limit=15, max_name_column_width=40))
-        return leave_processes(world)
-    found = {m: {"train": [], "read": []} for m in trainers}
-    for trainer in trainers.values():
-        training(trainer)  # the first epoch pays for what is made once
-    for _ in range(options.repeats):
-        for m, trainer in trainers.items():
-            found[m]["train"].append(training(trainer))
-            found[m]["read"].append(reading(trainer))
-    if rank == 0:
-        show(found, data, trainers[names[0]].device, world)
-    return leave_processes(world)
-
-
-def show(found: dict[str, dict[str, list[float]]], data: Dataset, device: torch.device, world: int) -> None:
-    print(f"{world} process{'es' * (world > 1)} on {device}\n{'model':>14} {'train /s':>9} {'read /s':>9}")
-    for m, rates in found.items():
-        print(f"{m:>14} {median(rates['train']):9.0f} {median(rates['read']):9.0f}")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    size = sum(s.values.nbytes for s in data.splits["train"].sequences.values()) / 2**20
-    print(f"peak memory of the process {peak:.0f} MB (the data as float32: {size:.0f} MB)")
-    print(json.dumps({"samples_per_second": {m: {k: median(v) for k, v in r.items()} for m, r in found.items()}, "peak_mb": peak}))
+        profile(options.profile, data, options)
+        return []
+    trainers = {m: trainer_of(m, data, options, rank, world) for m in names}
+    found = rates(trainers, options.repeats)
+    where = f"{world} process{'es' * (world > 1)} on {trainers[names[0]].device}, {'full' if options.full else 'random'} lengths"
+    rows = rows_of(where, found)
+    if options.floor:
+        rows += floors(trainers, found["training"])
+    leave_processes(world)
+    return rows if rank == 0 else []
 
 
 if __name__ == "__main__":
-    main()
+    options = arguments(
+        __doc__, rows=320, repeats=3, models="", full=False, padding=False, floor=False, profile="", device="cpu", precision="float32"
+    )
+    found = main(options)
+    if found:
+        finish(found, options)

@@ -128,8 +128,8 @@ def test_first_column_is_always_run_and_tables_leave_the_trace_alone(trace):
     before = {name: x.copy() for name, x in trace.representations.items()}
     examples = trace.examples.copy()
     for name, table in TABLES.items():
-        assert table.columns[0] == ("model" if table.of == "comparison" else "run"), name
-        known = ("trace", "sweep", "history", "epochs", "comparison", "subsets", "conditions", "evolution", "attributions")
+        assert table.columns[0] == ("model" if table.of in ("comparison", "results") else "run"), name
+        known = ("trace", "sweep", "history", "epochs", "comparison", "subsets", "conditions", "evolution", "attributions", "results")
         assert table.of in known, name
         if table.of == "trace" and name != "expert_attribution":  # that one looks into a real model
             assert set(table(trace)["run"]) == {"planted"}, name

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from msaviz.nn.encoders import SequenceEncoder
-from msaviz.nn.moe import DISPATCHES, Experts, Mixture, Pool
+from msaviz.nn.moe import DISPATCHES, Experts, Mixture, Pool, _EachLinear
 from msaviz.nn.routers import KINDS, Router, chosen
 
 
@@ -71,6 +71,34 @@ def test_the_automatic_dispatch_drops_nothing_at_any_size(size):
     experts, x = Experts(8, 32, 32), torch.randn(size, 32)
     gates = Router(32, 8, kind="top_k", k=2)(x)[1]
     torch.testing.assert_close(experts(x, gates, chosen(gates)), experts(x, gates, dispatch="dense"), atol=1e-5, rtol=1e-5)
+
+
+def test_the_product_of_each_expert_has_the_gradients_of_its_formula():
+    x, weight, bias = torch.randn(7, 3).double(), torch.randn(4, 5, 3).double().transpose(1, 2), torch.randn(4, 5).double()
+    leaves = tuple(leaf.requires_grad_() for leaf in (x, weight, bias))
+    counts = [2, 0, 4, 1]  # one expert has no rows
+    expected = torch.cat([part @ w + b for part, w, b in zip(x.split(counts), weight, bias, strict=True)])
+    torch.testing.assert_close(_EachLinear.apply(*leaves, counts), expected)
+    assert torch.autograd.gradcheck(lambda *given: _EachLinear.apply(*given, counts), leaves)
+
+
+def test_the_dispatches_agree_in_half_precision_too():
+    experts, x = Experts(4, 8, 16), torch.randn(50, 8)
+    gates = Router(8, 4, kind="top_k", k=2)(x)[1]
+    with torch.autocast("cpu", torch.bfloat16):
+        found = [experts(x, gates, chosen(gates), dispatch) for dispatch in DISPATCHES]
+    for other in found:
+        torch.testing.assert_close(other.float(), experts(x, gates, chosen(gates)), atol=0.03, rtol=0.03)
+
+
+def test_a_batch_without_padding_gives_what_it_gives_with_some():
+    x, mask = tokens((6, 6, 6))
+    mixture = Mixture(8, 4, 16, kind="top_k", k=2)
+    padded = torch.cat([x, torch.zeros(3, 2, 8)], 1), torch.cat([mask, torch.zeros(3, 2, dtype=torch.bool)], 1)
+    (out, routing), (longer, with_padding) = mixture(x, mask), mixture(*padded)
+    torch.testing.assert_close(out, longer[:, :6])
+    torch.testing.assert_close(routing.gates, with_padding.gates[:, :6])
+    assert (longer[:, 6:] == 0).all()
 
 
 @pytest.mark.parametrize("dispatch", DISPATCHES)

@@ -192,6 +192,30 @@ def test_the_front_uses_the_disk_in_eval_only(minilm, sentence, tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_in_training_the_front_encodes_whole_rows_once_and_cut_rows_always(minilm, sentence, monkeypatch):
+    ids, mask = sentence
+    masked = ids.clone()
+    masked[0, 4] = UNKNOWN
+    mask = mask.clone()
+    mask[3] = False
+    front = Front({"text": minilm}).train()
+    corrupted = batch(masked, mask, dropped={"text": masked != ids})
+    first = front(corrupted).x["text"]
+    torch.testing.assert_close(first, minilm.encode(masked, mask), atol=1e-5, rtol=1e-4)
+    read, real = [], minilm._read
+    monkeypatch.setattr(minilm, "_read", lambda ids, *rest: (read.append(len(ids)), real(ids, *rest))[1])
+    assert torch.equal(front(corrupted).x["text"], first)
+    assert sum(read) == 1, "the row that was cut"
+
+
+def test_the_front_keeps_training_on_disk_where_it_is_told_to(minilm, sentence, tmp_path, monkeypatch):
+    front, seen = Front({"text": minilm}, keeps_training=True).train(), batch(*sentence)
+    first = front(seen, folder=tmp_path).x["text"]
+    assert len(list(tmp_path.iterdir())) == 1
+    monkeypatch.setattr(minilm, "_read", lambda *_: pytest.fail("encoded again"))
+    assert torch.equal(front(seen, folder=tmp_path).x["text"], first)
+
+
 def test_the_spec_behind_the_front_has_widths(minilm):
     spec = Spec({"audio": 3}, {"y": Task()}, {"text": 30522}, modalities=("text", "audio"))
     after = Front({"text": minilm}).spec_after(spec)

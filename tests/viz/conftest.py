@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from planted_evolution import answers
+from planted_results import results_frame
 
 from msaviz.catalog import TABLES
 from msaviz.data.load import load
@@ -56,6 +57,7 @@ def explained(target: str):
 
 def every_table(planted, trace):
     subjects = {"trace": trace, "history": planted.history(), "epochs": {1: trace, 2: trace}, "comparison": comparison()}
+    subjects["results"] = results_frame()
     real, subjects["attributions"] = explained("sentiment" if trace.spec.task.kind == "regression" else "emotion")
     subjects["conditions"] = {"whole": trace, "half": trace}
     frames = dict(answers())
