@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from msaviz.data.dataset import SPLITS, Dataset, Normalisation, Split
-from msaviz.data.ragged import Ragged, chunks
+from msaviz.data.mapped import pieces
+from msaviz.data.ragged import Ragged
 from msaviz.types import Spec, Task
 
 ORDER = ("text", "audio", "vision")
@@ -154,17 +155,16 @@ def fit(sequence: Ragged) -> tuple[np.ndarray, np.ndarray] | None:
     values = sequence.values
     if not len(values):
         return None
-    pieces = list(chunks(len(values), 2 * values.nbytes))  # float64 is twice as large
     width = values.shape[1:]
     count, total, square = np.zeros(width), np.zeros(width), np.zeros(width)
-    for piece in pieces:
-        x = np.asarray(values[piece], dtype=np.float64)
+    for piece in pieces(values, 2):  # float64 is twice as large
+        x = np.asarray(piece, dtype=np.float64)
         finite = np.isfinite(x)
         count += finite.sum(0)
         total += np.where(finite, x, 0).sum(0)
     mean = total / np.maximum(count, 1)
-    for piece in pieces:  # a second pass: the one-pass formula loses all digits on features with a large mean
-        x = np.asarray(values[piece], dtype=np.float64)
+    for piece in pieces(values, 2):  # a second pass: the one-pass formula loses all digits on features with a large mean
+        x = np.asarray(piece, dtype=np.float64)
         square += np.where(np.isfinite(x), (x - mean) ** 2, 0).sum(0)
     std = np.sqrt(square / np.maximum(count, 1))
     std = np.where(std > 1e-6 * np.maximum(np.abs(mean), 1e-3), std, 0)
@@ -178,8 +178,8 @@ def sign(splits: Mapping[str, Split], spec: Spec) -> str:
         digest.update(f"{name} {len(split)}".encode())
         for sequence in split.sequences.values():
             digest.update(np.ascontiguousarray(sequence.offsets).data)
-            for piece in chunks(len(sequence.values), sequence.values.nbytes):
-                digest.update(np.ascontiguousarray(sequence.values[piece]).data)
+            for piece in pieces(sequence.values):
+                digest.update(np.ascontiguousarray(piece).data)
         for column in (*split.labels.values(), split.domain):
             digest.update(np.ascontiguousarray(column).data)
         digest.update("\n".join(split.ids).encode())
@@ -217,8 +217,7 @@ def _look_at(modality: str, splits: Mapping[str, Split], normalisation: Mapping[
         if len(split) and not len(sequence.values):
             found.append(f"{modality} is missing in every row of {split.name}.")
         if sequence.values.ndim == 2:
-            pieces = chunks(len(sequence.values), sequence.values.nbytes)
-            bad += sum(int(np.count_nonzero(~np.isfinite(sequence.values[piece]))) for piece in pieces)
+            bad += sum(int(np.count_nonzero(~np.isfinite(piece))) for piece in pieces(sequence.values))
             total += sequence.values.size
     if bad:
         found.append(f"{modality}: {bad} of {total} values are NaN or infinite; a batch holds 0 in their place.")

@@ -22,7 +22,8 @@ import numpy as np
 
 from msaviz.data.dataset import Dataset, Split
 from msaviz.data.load import Names, load
-from msaviz.data.ragged import Ragged, Strings, chunks
+from msaviz.data.mapped import pieces
+from msaviz.data.ragged import Ragged, Strings
 from msaviz.options import Options
 from msaviz.types import Spec, Task
 
@@ -124,7 +125,7 @@ def _array(path: Path, name: str, arrays: dict[str, Any]) -> np.ndarray:
 def convert(
     source: str | Path | Dataset, dest: str | Path, progress: Callable[[int, int], None] | None = None, *, overwrite: bool = False
 ) -> Path:
-    """Load `source` and `save` it."""
+    """Load `source` and `save` it, in memory that does not grow with a large pickle or container."""
     return save(load(source), dest, progress, overwrite=overwrite)
 
 
@@ -168,8 +169,8 @@ def _write(dataset: Dataset, folder: Path, progress: Callable[[int, int], None])
         with file.open("wb") as stream:
             header = {"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False, "shape": array.shape}
             np.lib.format.write_array_header_1_0(stream, header)
-            for piece in chunks(len(array), array.nbytes):
-                values = np.ascontiguousarray(array[piece])
+            for piece in pieces(array):
+                values = np.ascontiguousarray(piece)
                 stream.write(values.data)
                 done += values.nbytes
                 progress(done, total)

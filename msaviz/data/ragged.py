@@ -1,25 +1,26 @@
 """How are sequences of unequal length kept, and cut into padded batches, without a loop over rows?
 
 A `Ragged` is one flat array of steps and the offsets of its rows; `Strings` is the same for text. Both work alike on arrays
-in memory and on memory-mapped files.
+in memory and on memory-mapped files; a Ragged made of a mapped array keeps no values of its own (`msaviz.data.mapped`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
-CHUNK_BYTES = 64 * 2**20
-"""How much of an array is looked at in one go wherever a whole array could be too large for memory."""
+from msaviz.data.mapped import Steps, mapping, pieces
+from msaviz.data.mapped import chunks as chunks
 
 
 @dataclass(frozen=True, eq=False)
 class Ragged:
     """n sequences: row i is `values[offsets[i] : offsets[i + 1]]`; values are [s w] (frames) or [s] (token ids, flags)."""
 
-    values: np.ndarray
+    values: np.ndarray  # or Steps, which are read like an array
     offsets: np.ndarray  # int64[n + 1], from 0 to s, never falling
 
     def __post_init__(self) -> None:
@@ -64,8 +65,9 @@ class Ragged:
 
     @classmethod
     def from_padded(cls, padded: np.ndarray, valid: np.ndarray, dtype: type = np.float32) -> Ragged:
-        """Keep the valid steps of `padded` [n t *w], copied as `dtype`, so that the padded array can be let go."""
-        return cls(padded[valid].astype(dtype, copy=False), offsets_of(valid.sum(1)))
+        """Keep the valid steps of `padded` [n t *w] as `dtype`: copied, so that it can be let go, or left in the file it is mapped from."""
+        values = cast(np.ndarray, Steps(padded, valid, dtype)) if mapping(padded) else padded[valid].astype(dtype, copy=False)
+        return cls(values, offsets_of(valid.sum(1)))
 
     @classmethod
     def from_rows(cls, rows: Sequence[np.ndarray], dtype: type = np.float32) -> Ragged:
@@ -120,11 +122,5 @@ def hull(occupied: np.ndarray) -> np.ndarray:
 
 def occupied(padded: np.ndarray) -> np.ndarray:
     """bool[n t]: which steps of [n t w] hold anything but zeros (NaN counts as something)."""
-    parts = [(padded[chunk] != 0).any(-1) for chunk in chunks(len(padded), padded.nbytes)]
+    parts = [(piece != 0).any(-1) for piece in pieces(padded)]
     return np.concatenate(parts) if parts else np.zeros(padded.shape[:2], bool)
-
-
-def chunks(rows: int, total_bytes: int) -> Iterator[slice]:
-    """Slices that cover `rows` rows of an array of `total_bytes`, at most CHUNK_BYTES each."""
-    size = max(1, rows * CHUNK_BYTES // max(total_bytes, 1))
-    return (slice(start, min(start + size, rows)) for start in range(0, rows, size))

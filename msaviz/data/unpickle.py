@@ -4,6 +4,7 @@ A pickle is a program that may call any function it can name. Here it can name s
 and buffer constructors, `_codecs.encode` and plain containers), and even these are stand-ins of ours that only take notes:
 no function of numpy, and nothing else, ever runs with arguments chosen by the file. After the program has ended, the notes
 are turned into arrays of plain kinds (bool, integers, floats, strings, objects that are themselves plain).
+A large file of protocol 3 or later is mapped: its arrays are read-only views of the file, nothing of them is read before it is looked at.
 Pickles of numpy 1 (`numpy.core`), numpy 2 (`numpy._core`) and Python 2 are read alike; byte strings become text (UTF-8, else Latin-1).
 """
 
@@ -11,14 +12,22 @@ from __future__ import annotations
 
 import io
 import math
+import mmap
+import os
 import pickle
+import struct
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 KINDS = "biufSUO?"
+BYTES = (bytes, bytearray, memoryview)
+MAP_FILE, MAP_BLOCK, MAP_SMALL = 64 * 2**20, 2**20, 16 * 2**20
+"""Files from MAP_FILE bytes on are mapped, and blocks from MAP_BLOCK on left in them; a file of more than MAP_SMALL other bytes
+is read as a whole, because reading a mapped one is slow for many small things (Python's own reader knows files only)."""
 ENCODINGS = {"latin1", "latin-1", "iso-8859-1", "utf-8", "utf8", "ascii"}
 
 
@@ -85,7 +94,7 @@ def _not_callable(*_: Any) -> Any:
 
 def _plain(kind: type) -> _Name:
     def build(*arguments: Any) -> Any:
-        if arguments and not all(isinstance(a, (list, tuple, dict, set, str, bytes)) for a in arguments):
+        if arguments and not all(isinstance(a, (list, tuple, dict, set, str, bytes, memoryview)) for a in arguments):
             raise UnsafePickle(f"it builds a {kind.__name__} from something that is no plain container")
         return kind(*arguments)
 
@@ -105,7 +114,9 @@ ALLOWED: dict[tuple[str, str], _Name] = {
 }
 
 
-class _Reader(pickle.Unpickler):
+class _Restricted:
+    """What both readers admit."""
+
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in ALLOWED:
             raise UnsafePickle(f"it asks for `{module}.{name}`")
@@ -115,9 +126,49 @@ class _Reader(pickle.Unpickler):
         raise UnsafePickle("it refers to an object outside the file")
 
 
+class _Reader(_Restricted, pickle.Unpickler):
+    pass
+
+
+class _MappedReader(_Restricted, pickle._Unpickler):  # the one in Python: the one in C copies every block
+    dispatch: ClassVar = {**pickle._Unpickler.dispatch, pickle.BYTEARRAY8[0]: pickle._Unpickler.load_binbytes8}  # type: ignore[attr-defined]
+
+
+class _Tedious(Exception):
+    """The file holds so many small things that the reader in C is the better one."""
+
+
+class _Mapped:
+    """A mapped file as a reader wants it; a block comes as a view. Whatever is announced must be there."""
+
+    __slots__ = ("file", "small", "view")
+
+    def __init__(self, file: Any):
+        self.file = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self.view, self.small = memoryview(self.file), 0
+
+    def readline(self) -> bytes:
+        line = self.file.readline()
+        if not line.endswith(b"\n"):
+            raise EOFError("it ends within a name or a number")
+        return line
+
+    def read(self, size: int) -> Any:
+        start, rest = self.file.tell(), len(self.file) - self.file.tell()
+        if size > rest:
+            raise EOFError(f"it announces {size:,} more bytes and has {rest:,}")
+        if size >= MAP_BLOCK:
+            self.file.seek(size, 1)
+            return self.view[start : start + size]
+        self.small += size
+        if self.small > MAP_SMALL:
+            raise _Tedious
+        return self.file.read(size)
+
+
 def loads(content: bytes, name: str = "the pickle") -> Any:
     """`load`, from bytes."""
-    return _read(io.BytesIO(content), name)
+    return _read(_Reader(io.BytesIO(content), encoding="bytes"), name)
 
 
 def load(path: str | Path) -> Any:
@@ -132,29 +183,35 @@ def load(path: str | Path) -> Any:
             raise ValueError(f"{path} is a Git LFS pointer, not the data: fetch the file itself (`git lfs pull`)")
         if head.lstrip().startswith((b"<!", b"<html")):
             raise ValueError(f"{path} is a web page, not a pickle: the download failed")
-        return _read(file, str(path))
+        if head[:1] == b"\x80" and head[1:2] >= b"\3" and os.fstat(file.fileno()).st_size >= MAP_FILE:
+            with suppress(_Tedious):
+                return _read(_MappedReader(_Mapped(file), encoding="bytes"), str(path))
+        return _read(_Reader(file, encoding="bytes"), str(path))
 
 
-def _read(file: Any, name: str) -> Any:
+def _read(reader: Any, name: str) -> Any:
     try:
-        return _resolve(_Reader(file, encoding="bytes").load(), {}, set())
+        return _resolve(reader.load(), {}, set())
     except UnsafePickle as error:
         raise UnsafePickle(
             f"{name}: refused, because {error}. Only numpy arrays and plain containers are read, and nothing was executed. "
             "If you trust the file, re-save its content as numpy arrays (numpy.savez, or a pickle of dicts of arrays)."
         ) from None
-    except (EOFError, pickle.UnpicklingError) as error:
+    except (EOFError, pickle.UnpicklingError, struct.error) as error:
         raise ValueError(f"{name} is no complete pickle ({error}): is the download complete?") from None
     except RecursionError:
         raise UnsafePickle(f"{name}: refused, because it is nested too deeply. Nothing was executed.") from None
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, MemoryError) as error:
+    except MemoryError:
+        raise ValueError(f"{name} is damaged: it announces more bytes than fit into memory") from None
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, AssertionError) as error:
         raise ValueError(f"{name} is damaged: {type(error).__name__}: {error}") from None
 
 
 def _text(value: Any) -> Any:
     """bytes of Python 2 -> str."""
-    if not isinstance(value, (bytes, bytearray)):
+    if not isinstance(value, BYTES):
         return value
+    value = bytes(value)
     try:
         return value.decode("utf-8")
     except UnicodeDecodeError:
@@ -165,7 +222,7 @@ def _resolve(value: Any, done: dict[int, tuple[Any, Any]], open_: set[int]) -> A
     """Replace notes by arrays, everywhere inside; `done` keeps shared objects shared (and alive, so that ids stay theirs)."""
     if value is None or isinstance(value, (bool, int, float, complex, str)):
         return value
-    if isinstance(value, (bytes, bytearray)):
+    if isinstance(value, BYTES):
         return _text(value)
     if id(value) in done:
         return done[id(value)][1]
@@ -233,7 +290,7 @@ def _array(data: Any, dtype: np.dtype, shape: Any, order: str, inner: Callable[[
         return flat.reshape(shape, order=layout)
     if isinstance(data, str):
         data = data.encode("latin-1")
-    if not isinstance(data, (bytes, bytearray)) or len(data) != dtype.itemsize * math.prod(shape):
+    if not isinstance(data, BYTES) or len(data) != dtype.itemsize * math.prod(shape):
         raise ValueError(f"an array of shape {shape} and dtype {dtype} whose content has another size")
     if not dtype.itemsize or not len(data):
         return np.zeros(shape, dtype)

@@ -5,9 +5,18 @@ import pickle
 import numpy as np
 import pytest
 
+from msaviz.data import unpickle
 from msaviz.data.load import load
 
 ROWS = 12
+
+
+@pytest.fixture(autouse=True, params=["whole", "mapped"])
+def _reader(request, monkeypatch):
+    """Every file is read in both ways."""
+    if request.param == "mapped":
+        monkeypatch.setattr(unpickle, "MAP_FILE", 0)
+        monkeypatch.setattr(unpickle, "MAP_BLOCK", 16)
 
 
 def rows(seed=0, n=ROWS, aligned=False, **changes):

@@ -28,6 +28,24 @@ VALUES = {
 }
 
 
+@pytest.fixture(params=["whole", "mapped"])
+def loads(request, monkeypatch, tmp_path_factory):
+    """Both readers, from bytes: the one in C, and that of mapped files, which any large file of protocol 3 or later asks for."""
+    if request.param == "whole":
+        return unpickle.loads
+    monkeypatch.setattr(unpickle, "MAP_FILE", 0)
+    monkeypatch.setattr(unpickle, "MAP_BLOCK", 16)
+
+    def mapped(content, name="a.pkl"):
+        path = tmp_path_factory.mktemp("mapped") / name
+        path.write_bytes(b"\x80\x04" + content)
+        with monkeypatch.context() as patch:
+            patch.setattr(unpickle, "_Reader", None)  # it is not asked
+            return unpickle.load(path)
+
+    return mapped
+
+
 def same(a, b):
     if isinstance(b, np.ndarray):
         assert isinstance(a, np.ndarray)
@@ -46,12 +64,12 @@ def same(a, b):
 
 
 @pytest.mark.parametrize("protocol", range(6))
-def test_what_went_in_comes_out(protocol):
-    same(unpickle.loads(pickle.dumps(VALUES, protocol=protocol)), VALUES)
+def test_what_went_in_comes_out(protocol, loads):
+    same(loads(pickle.dumps(VALUES, protocol=protocol)), VALUES)
 
 
 @pytest.mark.parametrize("protocol", range(6))
-def test_numpy_1_and_numpy_2_name_their_core_differently(protocol):
+def test_numpy_1_and_numpy_2_name_their_core_differently(protocol, loads):
     new = pickle.dumps(VALUES["nested"], protocol=protocol)
     assert b"numpy._core" in new
     old = new.replace(b"numpy._core", b"numpy.core")
@@ -60,7 +78,7 @@ def test_numpy_1_and_numpy_2_name_their_core_differently(protocol):
         old = old.replace(b"\x8c\x13numpy.core.numeric", b"\x8c\x12numpy.core.numeric")
         frame = struct.unpack("<Q", old[3:11])[0] - (len(new) - len(old))
         old = old[:3] + struct.pack("<Q", frame) + old[11:]
-    same(unpickle.loads(old), VALUES["nested"])
+    same(loads(old), VALUES["nested"])
 
 
 def python_2_array(raw: bytes, count: int) -> bytes:
@@ -76,9 +94,9 @@ def python_2_array(raw: bytes, count: int) -> bytes:
     return b"\x80\x02}(" + short(b"audio") + array + short(b"raw_text") + texts + b"u."
 
 
-def test_python_2_bytes_become_text_and_arrays():
+def test_python_2_bytes_become_text_and_arrays(loads):
     values = np.array([1.5, -2.0, 300.0], dtype=np.float32)
-    found = unpickle.loads(python_2_array(values.tobytes(), 3))
+    found = loads(python_2_array(values.tobytes(), 3))
     np.testing.assert_array_equal(found["audio"], values)
     assert found["audio"].dtype == np.float32
     assert found["raw_text"] == ["früh", "café"]  # UTF-8, else Latin-1
@@ -114,51 +132,51 @@ def touched(tmp_path):
 )
 @pytest.mark.parametrize("wrap", [lambda x: x, lambda x: {"train": {"audio": [x]}}, lambda x: np.array([x, None], dtype=object)])
 @pytest.mark.parametrize("protocol", [0, 2, 4, 5])
-def test_calls_are_refused_by_name_and_nothing_runs(tmp_path, monkeypatch, function, name, wrap, protocol):
+def test_calls_are_refused_by_name_and_nothing_runs(tmp_path, monkeypatch, loads, function, name, wrap, protocol):
     monkeypatch.chdir(tmp_path)
     content = pickle.dumps(wrap(Calls(function, "touched")), protocol=protocol)
     with pytest.raises(unpickle.UnsafePickle, match=r"refused, because it asks for .*Nothing was executed|nothing was executed") as error:
-        unpickle.loads(content, "evil.pkl")
+        loads(content, "evil.pkl")
     assert name in str(error.value)
     assert "evil.pkl" in str(error.value)
     assert not touched(tmp_path)
 
 
-def test_gadgets_made_of_admitted_names_do_nothing():
+def test_gadgets_made_of_admitted_names_do_nothing(loads):
     stranger = b"cnumpy\nndarray\n(K\x05tR."  # ndarray(5) called directly
     with pytest.raises(unpickle.UnsafePickle, match=r"calls numpy.ndarray"):
-        unpickle.loads(stranger)
+        loads(stranger)
     build = b"c_codecs\nencode\n}(X\x01\x00\x00\x00aK\x01ub."  # BUILD on a function: would set its attributes
     with pytest.raises(unpickle.UnsafePickle, match="change a function"):
-        unpickle.loads(build)
+        loads(build)
     codec = b"c_codecs\nencode\n(X\x01\x00\x00\x00aX\x05\x00\x00\x00rot13tR."
     with pytest.raises(unpickle.UnsafePickle, match="rot13"):
-        unpickle.loads(codec)
+        loads(codec)
     with pytest.raises(unpickle.UnsafePickle, match="bare function"):
-        unpickle.loads(b"cnumpy\ndtype\n.")
+        loads(b"cnumpy\ndtype\n.")
     with pytest.raises(ValueError, match=r"damaged|complete"):
-        unpickle.loads(b"\x80\x02cnumpy\ndtype\n)\x81.")  # NEWOBJ wants a class; ours are none
+        loads(b"\x80\x02cnumpy\ndtype\n)\x81.")  # NEWOBJ wants a class; ours are none
 
 
-def test_a_lying_array_is_damaged_not_dangerous():
+def test_a_lying_array_is_damaged_not_dangerous(loads):
     honest = pickle.dumps(np.arange(4, dtype=np.int32), protocol=2)
     for lie in (honest.replace(b"K\x04\x85", b"K\x40\x85"), honest.replace(b"K\x04\x85", b"J\xff\xff\xff\xff\x85")):
         assert lie != honest
         with pytest.raises(ValueError, match="is damaged"):
-            unpickle.loads(lie)
+            loads(lie)
     with pytest.raises(unpickle.UnsafePickle, match="neither numbers nor text"):
-        unpickle.loads(pickle.dumps(np.zeros(2, dtype=[("a", "f4")])))
+        loads(pickle.dumps(np.zeros(2, dtype=[("a", "f4")])))
     with pytest.raises(unpickle.UnsafePickle, match="neither numbers nor text"):
-        unpickle.loads(pickle.dumps(np.zeros(2, dtype="M8[s]")))
+        loads(pickle.dumps(np.zeros(2, dtype="M8[s]")))
 
 
-def test_cycles_and_depth_are_refused():
+def test_cycles_and_depth_are_refused(loads):
     loop: list = []
     loop.append(loop)
     with pytest.raises(unpickle.UnsafePickle, match="contains itself"):
-        unpickle.loads(pickle.dumps(loop))
+        loads(pickle.dumps(loop))
     with pytest.raises(unpickle.UnsafePickle, match="nested too deeply"):
-        unpickle.loads(b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b".")
+        loads(b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b".")
 
 
 def test_a_file_that_is_no_pickle_says_what_it_is(tmp_path):
