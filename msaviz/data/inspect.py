@@ -12,7 +12,8 @@ import pandas as pd
 
 from msaviz.data.dataset import Dataset, Split
 from msaviz.data.load import load
-from msaviz.data.ragged import Ragged, chunks
+from msaviz.data.mapped import places
+from msaviz.data.ragged import Ragged
 from msaviz.types import Task
 
 FEATURES = {
@@ -164,7 +165,7 @@ def _count(sequence: Ragged, columns: np.ndarray | None) -> dict[str, Any]:
     """nan, inf: values; zero: share of steps without any content. Columns of other sources are no content."""
     values, nan, inf, zero = sequence.values, 0, 0, 0
     if values.ndim == 2:
-        for piece in chunks(len(values), values.nbytes):
+        for piece in places(values):
             x = np.asarray(values[piece])
             if columns is not None:
                 place, (first, stop) = np.arange(x.shape[1]), columns[piece].T[..., None]

@@ -24,7 +24,8 @@ import numpy as np
 
 from msaviz.data.assemble import ORDER, constant, fit, video
 from msaviz.data.dataset import SPLITS, Dataset, Normalisation, Split
-from msaviz.data.ragged import Ragged, chunks, offsets_of
+from msaviz.data.mapped import places
+from msaviz.data.ragged import Ragged, offsets_of
 from msaviz.types import Spec, Task
 
 Sources = Mapping[str, Dataset]
@@ -185,7 +186,7 @@ def _sequence(modality: str, parts: Mapping[str, Split], spec: Spec, first: Mapp
     values, at = np.full((offsets[-1], spec.widths[modality]), np.nan, np.float32), 0
     for name, sequence in having.items():
         rows, columns = values[at : at + len(sequence.values)], slice(first[name], first[name] + sequence.values.shape[1])
-        for piece in chunks(len(sequence.values), sequence.values.nbytes):  # a memory-mapped source is never in memory as a whole
+        for piece in places(sequence.values):  # a memory-mapped source is never in memory as a whole
             rows[piece, columns] = sequence.values[piece]
         at += len(sequence.values)
     return Ragged(values, offsets)

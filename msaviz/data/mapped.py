@@ -65,11 +65,17 @@ def chunks(rows: int, total_bytes: int) -> Iterator[slice]:
     return (slice(start, min(start + size, rows)) for start in range(0, rows, size))
 
 
-def pieces(values: np.ndarray | Steps, growth: int = 1) -> Iterator[np.ndarray]:
-    """`values` in slices along the first axis; `growth`: how many times as large the caller makes each."""
+def places(values: np.ndarray | Steps, growth: int = 1) -> Iterator[slice]:
+    """Slices that cover `values`, which are given back after each; `growth`: how many times as large the caller makes a slice."""
     for rows in chunks(len(values), growth * values.nbytes):
-        yield values[rows]
+        yield rows
         release(values)
+
+
+def pieces(values: np.ndarray | Steps, growth: int = 1) -> Iterator[np.ndarray]:
+    """`values` in slices along the first axis; see `places`."""
+    for rows in places(values, growth):
+        yield values[rows]
 
 
 def mapping(values: Any) -> mmap.mmap | None:

@@ -13,7 +13,6 @@ from typing import cast
 import numpy as np
 
 from msaviz.data.mapped import Steps, mapping, pieces
-from msaviz.data.mapped import chunks as chunks
 
 
 @dataclass(frozen=True, eq=False)
