@@ -53,6 +53,8 @@ class Tfn(nn.Module):
 
     class Config(Options):
         dim: int = searchable(64, choices=(32, 64, 128, 256), ge=8)
+        """Width of the encoders."""
+        hidden: int = searchable(64, choices=(32, 64, 128, 256), ge=1)
         """Width after the product."""
         factor: int = searchable(16, choices=(8, 16, 32), ge=1)
         """Width of each modality's vector in the product; fewer where more modalities would make that larger than 40,000 numbers."""
@@ -71,10 +73,10 @@ class Tfn(nn.Module):
         self.encoders = utterance_encoders(c.encoder, widths, c.dim, ("lstm", "pooled"), **options)
         factor = factor_of(c.factor, len(widths))
         self.to_factor = nn.ModuleDict({m: nn.Linear(c.dim, factor) for m in widths})
-        self.first = ProductLayer(len(widths), factor, c.dim)
-        self.second = nn.Linear(c.dim, c.dim)
+        self.first = ProductLayer(len(widths), factor, c.hidden)
+        self.second = nn.Linear(c.hidden, c.hidden)
         self.dropout = Dropout(c.dropout)
-        self.head = Heads(c.dim, {spec.target: spec.task}, c.dropout)
+        self.head = Heads(c.hidden, {spec.target: spec.task}, c.dropout)
 
     def forward(self, batch: Batch) -> Output:
         found = {m: encoder(batch.x[m], batch.mask[m]) for m, encoder in self.encoders.items()}

@@ -169,4 +169,5 @@ class PooledEncoder(nn.Module):
         self.net = nn.Sequential(nn.Linear(width, dim), nn.LayerNorm(dim), nn.GELU(), Dropout(dropout), nn.Linear(dim, dim))
 
     def forward(self, x: Float[Tensor, "b t w"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b d"]:
-        return self.net(masked_mean(x, mask)) * mask.any(1, keepdim=True)
+        mean, _ = window_mean(x, mask, mask.shape[1])  # one window: reads the valid steps alone
+        return self.net(mean[:, 0]) * mask.any(1, keepdim=True)

@@ -43,6 +43,8 @@ class RecurrentEncoder(nn.Module):
         length, row = mask.sum(1), mask.nonzero()[:, 0]
         if not len(row):
             return self.project.weight.new_zeros(len(x), self.dim)
+        if len(row) == mask.numel():  # nothing to leave out: nothing to move
+            return self.widen(self.last(self.dropout(self.norm(self.project(x))), length))
         read = self.dropout(self.norm(self.project(x[mask])))
         time = (mask.cumsum(1) - 1)[mask]
         steps = read.new_zeros(len(x), int(length.max()), read.shape[-1]).index_put((row, time), read)

@@ -122,7 +122,8 @@ def main() -> None:
         model, trainer = AMIO(config), ATIO().getTrain(config)
         labels = options.model == "self_mm"  # one pass more, before training: it fills its memory of labels
         train = timed(lambda: trainer.do_train(model, loaders), loaders["train"], options.warm + labels, options.passes)
-        read = timed(lambda: trainer.do_test(model, loaders["train"]), loaders["train"], 0, 1)
+        passes = range(options.warm + options.passes)
+        read = timed(lambda: [trainer.do_test(model, loaders["train"]) for _ in passes], loaders["train"], options.warm, options.passes)
     rows = len(loaders["train"].dataset)
     found = {
         "train": rows / train,
