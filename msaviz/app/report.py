@@ -20,6 +20,7 @@ from msaviz.app.groups import Group, grouped
 from msaviz.app.pages import Chapter, Page, chapters
 from msaviz.app.subject import Subject, answer_sweep
 from msaviz.files import write_text
+from msaviz.interpret.results import MEASURED
 from msaviz.training.run import Run
 from msaviz.viz import theme
 from msaviz.viz.words import listed
@@ -157,8 +158,9 @@ def _setup(draft: Draft, groups: Sequence[Group], clean: pd.DataFrame) -> None:
 
 
 def _stamp(frame: pd.DataFrame) -> str:
-    """The warning on everything that was chosen on the test split."""
-    return sections.STAMP if "selection" in frame and (frame["selection"] == "published").any() else ""
+    """The warning on everything of ours that was chosen on the test split."""
+    ours = frame[frame["source"] == MEASURED] if "source" in frame and "selection" in frame else frame
+    return sections.STAMP if "selection" in ours and (ours["selection"] == "published").any() else ""
 
 
 def _title(groups: Sequence[Group]) -> str:

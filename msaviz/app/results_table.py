@@ -22,6 +22,7 @@ from msaviz.training.results import COMPLETE, Results
 WIDE = ("f1_nonneg", "acc5")
 """Metrics that a table leaves out where it has Acc-7: they say what their neighbours say."""
 MARKUP = re.compile(r"([\\`*_\[\]<>|$~#])")
+CHOSEN = {"published": "chosen on test, per metric", "validation": "chosen on validation"}
 SAID = {COMPLETE: "complete input", "mean": "mean over what is missing"}
 
 
@@ -116,8 +117,7 @@ def _rows(frame: pd.DataFrame) -> pd.Series:
     ours = frame["source"] == MEASURED
     names = frame["model"].astype(str)
     with_objective = names.where(frame["objective"].isin(["erm", ""]), names + ", " + frame["objective"].astype(str))
-    chosen = frame["selection"].replace({"published": "on test, per metric", "validation": "on validation", "not stated": "not stated"})
-    return with_objective.where(ours, names + " (published; chosen " + chosen.astype(str) + ")")
+    return with_objective.where(ours, names + " (published; " + frame["selection"].map(CHOSEN).fillna("choice not stated") + ")")
 
 
 def _spread(mean: float, sd: float) -> str:

@@ -6,11 +6,8 @@ Training is an epoch of the real loop, timed by the processor's clock (so that o
 torchrun (`python -m torch.distributed.run --standalone --nproc-per-node 2 THIS`) that of all processes together, by the clock on the
 wall. A model may be told options behind a colon, `tfn:encoder=pooled`; commas stand between models.
 
-`--padding`: the same file filled to .1, .2, ..., 1.0 of its steps. Time ought to follow what is valid, not the padding: the exponent of
-samples a second is -1 where it does, and 0 where a model pays for padding. A model that averages long sequences in at most so many
-windows is judged by its windows: once they are full, longer sequences cost it nothing.
-`--floor`: what this machine multiplies at best (square float32 matrices, one thread), the multiplications and additions that a model's
-training is counted to need, hence the fewest seconds that a sample can take, and how many times that it takes.
+Below the rates: what this machine multiplies at best (square float32 matrices, one thread), the multiplications and additions that a
+model's training is counted to need, hence the fewest seconds that a sample can take, and how many times that it takes.
 """
 
 from __future__ import annotations
@@ -41,11 +38,11 @@ TARGETS: dict[str, float] = dict.fromkeys(POOLED, 1000.0) | dict.fromkeys(("derl
 """Least samples a second in training."""
 PEAK = 900.0
 """Most MB of the process, with its data and all models that it compares."""
-FILLS = tuple(round(0.1 * i, 1) for i in range(1, 11))
 
 
-def dataset(rows: int, full: bool = False, fill: float | None = None) -> Dataset:
-    """Random values; lengths uniform up to the full ones, all full, or within a fifth of `fill` of the file's steps."""
+def dataset(rows: int, full: bool = False, fill: float | None = None, cut: bool = False) -> Dataset:
+    """Random values; lengths uniform up to the full ones, all full, or within a fifth of `fill` of the file's steps; `cut`: no longer
+    than the longest row."""
     g = np.random.default_rng(0)
     arrays = {m: g.normal(size=(rows, t, w)).astype(np.float32) for m, (t, w) in STEPS.items()}
     if fill is not None and fill < 1:
@@ -53,6 +50,8 @@ def dataset(rows: int, full: bool = False, fill: float | None = None) -> Dataset
         lengths = {m: np.rint(share * t).astype(int).clip(1, t) for m, (t, _) in STEPS.items()}
     else:
         lengths = {m: np.full(rows, t) if full or fill else g.integers(t // 10, t + 1, rows) for m, (t, _) in STEPS.items()}
+    if cut:
+        arrays = {m: x[:, : lengths[m].max()] for m, x in arrays.items()}
     return Dataset.from_arrays(y=g.uniform(-3, 3, rows).astype(np.float32), lengths=lengths, splits=np.repeat("train", rows), **arrays)
 
 
@@ -109,32 +108,6 @@ def rows_of(case: str, found: Mapping[str, Mapping[str, list[float]]]) -> list[R
 
 
 # -- padding ---------------------------------------------------------------------------------------------------------
-
-
-def windows(lengths: np.ndarray, frames: int | None) -> np.ndarray:
-    """Windows that an encoder makes of so many valid steps: ceil(length / ceil(length / frames)); the steps where it makes none."""
-    return lengths if frames is None else -(-lengths // -(-lengths // frames))
-
-
-def padding(names: list[str], options: argparse.Namespace) -> list[Row]:
-    """Samples and valid steps a second by fill, and the exponents of training in the valid steps and in the windows (see the module)."""
-    rows, found = [], {m: [] for m in names}
-    for fill in FILLS[:: 3 if options.quick else 1]:
-        data = dataset(options.rows, fill=fill)
-        lengths = [s.lengths for s in data.splits["train"].sequences.values()]
-        valid = float(sum(steps.mean() for steps in lengths))
-        trainers = {m: trainer_of(m, data, options) for m in names}
-        for m, middle in medians(rates(trainers, options.repeats)["training"]).items():
-            frames = getattr(trainers[m].experiment.model, "frames", None)
-            found[m].append((valid, float(sum(windows(steps, frames).mean() for steps in lengths)), middle))
-            rows.append(Row("training", f"fill {fill}", m, "training", middle, "samples/s"))
-            rows.append(Row("training", f"fill {fill}", m, "valid steps", middle * valid, "steps/s"))
-    for m, points in found.items():
-        steps, read, middle = np.log(np.array(points)).T
-        by_steps, by_windows = (float(np.polyfit(x, middle, 1)[0]) for x in (steps, read))
-        rows.append(Row("training", "padding", m, "exponent in valid steps", by_steps, ""))
-        rows.append(Row("training", "padding", m, "exponent in windows", by_windows, "", "<= -0.8", by_windows <= -0.8))
-    return rows
 
 
 # -- floor -----------------------------------------------------------------------------------------------------------
@@ -216,8 +189,6 @@ def main(options: argparse.Namespace) -> list[Row]:
     if options.quick:
         options.rows, options.repeats = min(options.rows, 64), 1
     names = options.models.split(",") if options.models else [*MODELS, *(m for m in POOLED if parse(m)[0] in MODELS)]
-    if options.padding:
-        return padding(options.models.split(",") if options.models else ["derl", "early_fusion", "mult"], options)
     data = dataset(options.rows, options.full)
     if options.profile:
         profile(options.profile, data, options)
@@ -225,17 +196,13 @@ def main(options: argparse.Namespace) -> list[Row]:
     trainers = {m: trainer_of(m, data, options, rank, world) for m in names}
     found = rates(trainers, options.repeats)
     where = f"{world} process{'es' * (world > 1)} on {trainers[names[0]].device}, {'full' if options.full else 'random'} lengths"
-    rows = rows_of(where, found)
-    if options.floor:
-        rows += floors(trainers, found["training"])
+    rows = rows_of(where, found) + floors(trainers, found["training"])
     leave_processes(world)
     return rows if rank == 0 else []
 
 
 if __name__ == "__main__":
-    options = arguments(
-        __doc__, rows=320, repeats=3, models="", full=False, padding=False, floor=False, profile="", device="cpu", precision="float32"
-    )
+    options = arguments(__doc__, rows=320, repeats=3, models="", full=False, profile="", device="cpu", precision="float32")
     found = main(options)
     if found:
         finish(found, options)
