@@ -6,6 +6,7 @@ Both read and write batches of vectors, so that any model may stand behind them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -26,16 +27,7 @@ def filled(batch: Batch, steps: Mapping[str, Float[Tensor, "b w"]]) -> Batch:
         first = ~before.any(1, keepdim=True) & (torch.arange(before.shape[1], device=before.device) == 0)
         x[m] = torch.where(first[..., None], rearrange(step, "b w -> b 1 w").to(batch.x[m].dtype), batch.x[m])
         mask[m] = before | first
-    return Batch(
-        {**batch.x, **x},
-        {**batch.mask, **mask},
-        batch.labels,
-        batch.domain,
-        batch.example,
-        complete=batch.complete,
-        dropped=batch.dropped,
-        steered=batch.steered,
-    )
+    return replace(batch, x={**batch.x, **x}, mask={**batch.mask, **mask})
 
 
 class AbsentTokens(nn.Module):

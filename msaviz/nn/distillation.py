@@ -45,7 +45,7 @@ def prototypes(
     member = F.one_hot(label + 1, classes + 1)[:, 1:].to(teacher.dtype)
     member = member[:, member.any(0)]
     mean = F.normalize(member.T @ teacher, dim=-1)
-    said, asked = ((x @ mean.T / TEMPERATURE).log_softmax(-1) for x in (student, teacher))
+    said, asked = ((x @ mean.T / temperature).log_softmax(-1) for x in (student, teacher))
     return F.kl_div(said, asked, reduction="none", log_target=True).sum(-1).mean()
 
 
