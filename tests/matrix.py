@@ -1,15 +1,21 @@
-"""Does every model that the catalog finds work with every dataset, table and view that it finds?"""
+"""Every model that the catalog finds with a dataset, and with every table and view that it finds: shared by `test_matrix_*.py`.
+
+A file for each dataset, so that several workers share the work.
+"""
+
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-import pytest
 from planted_evolution import answers
 from planted_results import results_frame
 
-from msaviz import Dataset, Experiment, attribute, evaluate, override, train
-from msaviz.catalog import MODELS, TABLES, VIEWS
+from msaviz import Dataset, Experiment, Run, attribute, evaluate, override, train
+from msaviz.catalog import TABLES, VIEWS
 from msaviz.data.missing import Subset
+from msaviz.data.msa import save
+from msaviz.types import Task
 
 
 def arrays(task: str) -> Dataset:
@@ -18,11 +24,7 @@ def arrays(task: str) -> Dataset:
     y = g.uniform(-3, 3, n).astype(np.float32) if task == "regression" else g.integers(0, 3, n)
     sequences = {"speech": g.normal(size=(n, 6, 5)), "gaze": g.normal(size=(n, 9, 3))}
     lengths = {"speech": g.integers(1, 7, n), "gaze": g.integers(0, 10, n)}
-    more = (
-        {}
-        if task == "regression"
-        else {"tasks": {"emotion": __import__("msaviz.types", fromlist=["Task"]).Task("classes", classes=("a", "b", "c"))}}
-    )
+    more = {} if task == "regression" else {"tasks": {"emotion": Task("classes", classes=("a", "b", "c"))}}
     domain = np.array(["red", "blue", "green"])[g.integers(0, 3, n)]
     splits = np.repeat(["train", "valid", "test"], n // 3)
     return Dataset.from_arrays(y=y, lengths=lengths, domain=domain, splits=splits, **sequences, **more)
@@ -35,14 +37,10 @@ SOURCES = {
 }
 
 
-@pytest.fixture(scope="module", params=[(m, s) for m in MODELS for s in SOURCES], ids=lambda p: f"{p[0]} on {p[1]}")
-def run(request, tmp_path_factory):
-    model, source = request.param
+def trained(model: str, source: str, folder: Path) -> Run:
+    """A run of one epoch on one of the SOURCES."""
     data = SOURCES[source]()
-    folder = tmp_path_factory.mktemp("matrix")
     if isinstance(data, Dataset):
-        from msaviz.data.msa import save
-
         data = str(save(data, folder / "data.msa"))
     experiment = override(Experiment(model=model, data=data), {"train.epochs": 1, "model.dim": 8, "train.validation_rates": [0.0]})
     return train(experiment, folder / "run", progress=False)
@@ -55,7 +53,7 @@ def comparison(run):
     return pd.DataFrame([{**row, **numbers, "target": target} for target in ("meal", "mean", "worst")])
 
 
-def test_tables_and_views(run):
+def check_tables_and_views(run: Run) -> None:
     trace = run.observe("test")
     sweep = evaluate(run, "missing", rates=(0.0, 0.5), progress=False)
     subsets = evaluate(run, "subsets", progress=False)
@@ -63,7 +61,8 @@ def test_tables_and_views(run):
     subjects["results"] = results_frame()
     modalities = run.spec.modalities
     alone = {m: run.observe("test", missingness=Subset(keep=(m,)), limit=20) for m in modalities}
-    subjects["attributions"] = {name: attribute(trace, name, steps=4) for name in ("integrated_gradients", "feature_ablation")}
+    few = run.observe("test", limit=10)
+    subjects["attributions"] = {name: attribute(few, name, steps=4) for name in ("integrated_gradients", "feature_ablation")}
     subjects["conditions"] = {"whole": trace, "again": trace}
     subjects["subsets"] = {**alone, "+".join(modalities): trace}
     frames = {name: frame for name, frame in answers().items() if TABLES[name].of == "evolution"}  # the same for every run
@@ -83,7 +82,7 @@ def test_tables_and_views(run):
             assert len(view.read(before)) > 20, name
 
 
-def test_protocols_have_every_metric_beside_its_floor(run):
+def check_protocols(run: Run) -> None:
     frame = evaluate(run, "clean", progress=False)
     assert list(frame.columns) == [
         "run",
