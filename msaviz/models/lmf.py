@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from msaviz.nn.dropout import Dropout
 from msaviz.nn.heads import Heads
-from msaviz.nn.recurrent import utterance_encoders
+from msaviz.nn.recurrent import Factors, utterance_encoders
 from msaviz.options import Options, searchable
 from msaviz.types import Batch, Output, Spec
 
@@ -60,15 +60,13 @@ class Lmf(nn.Module):
         c = config
         widths = {m: spec.widths[m] for m in spec.modalities}
         options = {"layers": c.layers, "heads": c.heads, "frames": c.frames, "dropout": c.dropout}
-        self.encoders = utterance_encoders(c.encoder, widths, c.dim, ("lstm", "pooled"), **options)
-        self.to_factor = nn.ModuleDict({m: nn.Linear(c.dim, c.factor) for m in widths})
+        self.factors = Factors(utterance_encoders(c.encoder, widths, c.dim, ("lstm", "pooled"), **options), c.dim, c.factor)
         self.fusion = LowRankFusion(len(widths), c.factor, c.dim, c.rank)
         self.dropout = Dropout(c.dropout)
         self.head = Heads(c.dim, {spec.target: spec.task}, c.dropout)
 
     def forward(self, batch: Batch) -> Output:
-        found = {m: encoder(batch.x[m], batch.mask[m]) for m, encoder in self.encoders.items()}
-        vectors = {m: torch.tanh(self.to_factor[m](h)) * batch.present(m)[:, None] for m, h in found.items()}
+        vectors = self.factors(batch)
         z = self.fusion(self.dropout(torch.stack(list(vectors.values()))))
         return Output(predictions=self.head(z), fused=z, private=vectors)
 

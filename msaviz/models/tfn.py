@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from msaviz.nn.dropout import Dropout
 from msaviz.nn.heads import Heads
-from msaviz.nn.recurrent import utterance_encoders
+from msaviz.nn.recurrent import Factors, utterance_encoders
 from msaviz.options import Options, searchable
 from msaviz.types import Batch, Output, Spec
 
@@ -70,17 +70,15 @@ class Tfn(nn.Module):
         c = config
         widths = {m: spec.widths[m] for m in spec.modalities}
         options = {"layers": c.layers, "heads": c.heads, "frames": c.frames, "dropout": c.dropout}
-        self.encoders = utterance_encoders(c.encoder, widths, c.dim, ("lstm", "pooled"), **options)
         factor = factor_of(c.factor, len(widths))
-        self.to_factor = nn.ModuleDict({m: nn.Linear(c.dim, factor) for m in widths})
+        self.factors = Factors(utterance_encoders(c.encoder, widths, c.dim, ("lstm", "pooled"), **options), c.dim, factor)
         self.first = ProductLayer(len(widths), factor, c.hidden)
         self.second = nn.Linear(c.hidden, c.hidden)
         self.dropout = Dropout(c.dropout)
         self.head = Heads(c.hidden, {spec.target: spec.task}, c.dropout)
 
     def forward(self, batch: Batch) -> Output:
-        found = {m: encoder(batch.x[m], batch.mask[m]) for m, encoder in self.encoders.items()}
-        vectors = {m: torch.tanh(self.to_factor[m](h)) * batch.present(m)[:, None] for m, h in found.items()}
+        vectors = self.factors(batch)
         hidden = self.dropout(F.relu(self.first([self.dropout(h) for h in vectors.values()])))
         z = F.relu(self.second(hidden))
         return Output(predictions=self.head(z), fused=z, private=vectors)

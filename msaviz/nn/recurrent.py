@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from msaviz.nn.dropout import Dropout
 from msaviz.nn.encoders import PooledEncoder, SequenceEncoder, window_mean, window_stride
+from msaviz.types import Batch
 
 KINDS = ("lstm", "transformer", "pooled")
 NARROWEST = 16
@@ -93,3 +94,16 @@ def utterance_encoders(kind: str, widths: Mapping[str, int], dim: int, paper: tu
     """One for each modality; "paper": the first of the kinds in `paper` for the first modality (text, by custom), the second for others."""
     kinds = {m: paper[min(i, 1)] if kind == "paper" else kind for i, m in enumerate(widths)}
     return nn.ModuleDict({m: utterance_encoder(kinds[m], width, dim, **options) for m, width in widths.items()})
+
+
+class Factors(nn.Module):
+    """What the modalities bring into a product of vectors: tanh of each one's utterance vector, made narrow; 0 where it is absent."""
+
+    def __init__(self, encoders: nn.ModuleDict, dim: int, factor: int):
+        super().__init__()
+        self.encoders = encoders
+        self.narrow = nn.ModuleDict({m: nn.Linear(dim, factor) for m in encoders})
+
+    def forward(self, batch: Batch) -> dict[str, Float[Tensor, "b factor"]]:
+        found = {m: encoder(batch.x[m], batch.mask[m]) for m, encoder in self.encoders.items()}
+        return {m: torch.tanh(self.narrow[m](h)) * batch.present(m)[:, None] for m, h in found.items()}
