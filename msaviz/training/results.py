@@ -110,12 +110,11 @@ def results(
         tell(list(jobs.values()))
     failed = perform(list(jobs.values()), workers=workers, scheduler=scheduler, progress=progress)
     runs = {key: Run.open(job.path) for key, job in jobs.items() if job.path.name not in failed}
-    frame = _table(runs, sources, protocols, reference)
+    frame, warnings = _table(runs, sources, protocols, reference)
     write_text(Path(out) / "results.csv", frame.to_csv(index=False))
-    warnings = [note for run in runs.values() for p in protocols for note in predicted(run, p).attrs["warnings"]]
     tasks = {source.name: source.task for source in sources}
     spent = time.perf_counter() - start
-    return Results(frame, tuple(run.path for run in runs.values()), Path(out), tasks, failed, spent, tuple(dict.fromkeys(warnings)))
+    return Results(frame, tuple(run.path for run in runs.values()), Path(out), tasks, failed, spent, warnings)
 
 
 def _reference(against: str, models: Sequence[str], objectives: Sequence[str]) -> str:
@@ -169,19 +168,22 @@ def _content(experiment: Experiment, fingerprint: str) -> str:
 
 def _table(
     runs: Mapping[tuple[str, str, str, int], Run], sources: Sequence[_Source], protocols: Sequence[str], against: str
-) -> pd.DataFrame:
-    """Ours from kept predictions, then what was published for each dataset under the same protocols."""
-    parts = []
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """(ours from kept predictions, then what was published for each dataset under the same protocols; what must be said beside them)."""
+    parts, notes = [], []
     for source, protocol in product(sources, protocols):
         tested: list[Trial] = []
         for (model, objective, name, seed), run in runs.items():
             if name == source.name:
-                tested += _trials(predicted(run, protocol), model, objective, seed, source)
+                predictions = predicted(run, protocol)
+                tested += _trials(predictions, model, objective, seed, source)
+                notes += predictions.attrs["warnings"]
         parts.append(_measured(tested, source, protocol, against))
         published = named_in(source.name)
         parts.append(_published(published[published["protocol"] == protocol], source, protocol))
     parts = [part for part in parts if len(part)]
-    return pd.concat(parts, ignore_index=True)[list(COLUMNS)] if parts else pd.DataFrame(columns=list(COLUMNS))
+    frame = pd.concat(parts, ignore_index=True)[list(COLUMNS)] if parts else pd.DataFrame(columns=list(COLUMNS))
+    return frame, tuple(dict.fromkeys(notes))
 
 
 def _trials(predictions: pd.DataFrame, model: str, objective: str, seed: int, source: _Source) -> list[Trial]:

@@ -8,12 +8,12 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from msaviz.viz import marks
-from msaviz.viz.gains import gains, room, signed, unit
+from msaviz.viz.gains import gains, main_metric, room, signed, unit
 from msaviz.viz.grid import legend_below, panels, row_height
 from msaviz.viz.marks import upright
 from msaviz.viz.theme import safe
 from msaviz.viz.view import View
-from msaviz.viz.words import axis, chosen, first_of, label, listed, lower, name, number, sentence, unique
+from msaviz.viz.words import axis, chosen, label, listed, lower, name, number, sentence, unique
 
 NEEDS = (
     *("model", "objective", "protocol", "target", "metric", "mean", "low", "high", "runs", "floor"),
@@ -29,7 +29,7 @@ def draw(frame: pd.DataFrame, *, metric: str | None = None, targets: Sequence[st
     The reference (ERM of the same model, or the one row that was chosen) is a square; beside the others stands their gain over it in
     percent, for a correlation in points (● where its interval excludes zero). The dashed line is the constant predictor.
     """
-    metric, wanted = _metric(frame, metric), _targets(frame, targets)
+    metric, wanted = main_metric(frame, metric), _targets(frame, targets)
     frame = frame[(frame["metric"] == metric) & frame["target"].isin(wanted)]
     frame = frame.assign(row=_rows(frame), panel=label(frame, "protocol", "target"), value=frame["mean"])
     frame["place"] = frame["target"].map({target: i for i, target in enumerate(wanted)})
@@ -51,11 +51,6 @@ def draw(frame: pd.DataFrame, *, metric: str | None = None, targets: Sequence[st
     return legend_below(figure, room=20)
 
 
-def _metric(frame: pd.DataFrame, metric: str | None) -> str:
-    known = unique(frame["metric"])
-    return str(chosen(metric, known, "metric") if metric else first_of(known, ("mae", "weighted_f1", "accuracy")))
-
-
 def _targets(frame: pd.DataFrame, targets: Sequence[str] | None) -> list[str]:
     known = unique(frame["target"])
     if targets is not None:
@@ -74,7 +69,7 @@ def _what(part: pd.DataFrame) -> str:
 
 @sentence
 def read(frame: pd.DataFrame) -> str:
-    metric, target = _metric(frame, None), _targets(frame, None)[0]
+    metric, target = main_metric(frame, None), _targets(frame, None)[0]
     part = frame[(frame["metric"] == metric) & (frame["target"] == target)].dropna(subset=["mean"])
     if part.empty:
         return "No model was measured on an unseen domain."

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from msaviz.viz.marks import Place, named
 from msaviz.viz.theme import short
-from msaviz.viz.words import number
+from msaviz.viz.words import chosen, first_of, number, unique
 
 
 def gains(figure: go.Figure, part: pd.DataFrame, names: Sequence[str], place: Place) -> None:
@@ -21,6 +21,12 @@ def gains(figure: go.Figure, part: pd.DataFrame, names: Sequence[str], place: Pl
     places = {"x": short(rows["high"].fillna(rows["value"])), "y": short(pd.Index(list(names)).get_indexer(rows["row"]))}
     style = {"mode": "text", "textposition": "middle right", "textfont": {"size": 12}, "hoverinfo": "skip", "cliponaxis": False}
     figure.add_trace(go.Scatter(**places, text=[f"  {one}" for one in text], **style, **named("gain over the reference", False)), **place)
+
+
+def main_metric(frame: pd.DataFrame, metric: str | None) -> str:
+    """The metric that was asked for, else the first headline metric that the frame has; ValueError for one that it has not."""
+    known = unique(frame["metric"])
+    return str(chosen(metric, known, "metric") if metric else first_of(known, ("mae", "weighted_f1", "accuracy")))
 
 
 def unit(metric: str) -> str:

@@ -6,11 +6,11 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from msaviz.viz import marks
-from msaviz.viz.gains import gains, room, signed, unit
+from msaviz.viz.gains import gains, main_metric, room, signed, unit
 from msaviz.viz.grid import legend_below, panels, row_height
 from msaviz.viz.theme import safe
 from msaviz.viz.view import View
-from msaviz.viz.words import axis, chosen, first_of, label, lower, name, number, sentence, unique
+from msaviz.viz.words import axis, chosen, label, lower, name, number, sentence, unique
 
 NEEDS = (
     *("model", "objective", "data", "protocol", "condition", "metric", "mean", "low", "high", "runs", "floor"),
@@ -30,7 +30,7 @@ def draw(frame: pd.DataFrame, *, metric: str | None = None, data: str | None = N
     The reference is a square; beside the others stands their paired gain over it (● where its interval excludes zero). Published figures
     have a sign of their own and no interval. The dashed line is the constant predictor. `data`: one dataset only.
     """
-    metric = _metric(frame, metric)
+    metric = main_metric(frame, metric)
     frame = _overall(frame)
     if data is not None:
         frame = frame[frame["data"] == chosen(data, unique(frame["data"]), "dataset")]
@@ -54,11 +54,6 @@ def draw(frame: pd.DataFrame, *, metric: str | None = None, data: str | None = N
         figure.update_xaxes(range=room(part), title_text=f"{axis(metric, arrow=True)}<br>{safe(_what(part))}", **place)
         marks.rows_axis(figure, names, place)
     return legend_below(figure, room=20)
-
-
-def _metric(frame: pd.DataFrame, metric: str | None) -> str:
-    known = unique(frame["metric"])
-    return str(chosen(metric, known, "metric") if metric else first_of(known, ("mae", "weighted_f1", "accuracy")))
 
 
 def _overall(frame: pd.DataFrame) -> pd.DataFrame:
@@ -90,7 +85,7 @@ def _what(part: pd.DataFrame) -> str:
 
 @sentence
 def read(frame: pd.DataFrame) -> str:
-    metric = _metric(frame, None)
+    metric = main_metric(frame, None)
     frame = _overall(frame)
     frame = frame[(frame["metric"] == metric) & (frame["source"] == MEASURED)].dropna(subset=["mean"])
     if frame.empty:

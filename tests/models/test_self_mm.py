@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from interrupted import resumed
 from safetensors.torch import load_file
 from test_models import SPEC, make_batch
 from test_tfn import any_number_of_modalities, skips_holes
@@ -11,7 +12,6 @@ from test_tfn import any_number_of_modalities, skips_holes
 from msaviz import Experiment, train
 from msaviz.catalog import MODELS
 from msaviz.models.self_mm import Memory, nearness, own_labels
-from msaviz.training.loop import Trainer
 from msaviz.types import Batch, Spec, Task
 
 SelfMm = MODELS["self_mm"]
@@ -175,21 +175,10 @@ def test_a_killed_run_resumes_to_the_same_bits_and_its_model_knows_its_memory(tm
         data="synthetic:rows=200",
         train={"epochs": 4, "threads": 1, "validation_rates": [0.0], "device": "cpu"},
     )
-    run, save, calls = train(experiment, tmp_path / "whole", progress=False), Trainer.save, []
-
-    def broken(self, run):
-        save(self, run)
-        calls.append(run)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(Trainer, "save", broken)
-    with pytest.raises(KeyboardInterrupt):
-        train(experiment, tmp_path / "broken", progress=False)
-    monkeypatch.setattr(Trainer, "save", save)
-    resumed = train(experiment, tmp_path / "broken", resume=True, progress=False)
-    assert (resumed.path / "history.jsonl").read_bytes() == (run.path / "history.jsonl").read_bytes()
-    assert (resumed.path / "weights.safetensors").read_bytes() == (run.path / "weights.safetensors").read_bytes()
+    run = train(experiment, tmp_path / "whole", progress=False)
+    again = resumed(experiment, tmp_path / "broken", monkeypatch, after=3)
+    assert (again.path / "history.jsonl").read_bytes() == (run.path / "history.jsonl").read_bytes()
+    assert (again.path / "weights.safetensors").read_bytes() == (run.path / "weights.safetensors").read_bytes()
     kept = load_file(run.path / "weights.safetensors")["model.memory.moved"]
     assert kept.shape == (140, 3)
     assert (kept != 0).any()

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from interrupted import resumed
 from places import ROOT
 
 from msaviz import Experiment, Run, load, override, train
@@ -99,19 +100,9 @@ def test_every_component_trains_with_every_kind_of_model(model, name, tmp_path):
 def test_everything_at_once_resumes_to_the_same_numbers(tmp_path, monkeypatch):
     e = experiment("derl", **EVERYTHING, **{"train.epochs": 2, "train.ema": 0.5, "train.accumulate": 2})
     whole = train(e, tmp_path / "whole", progress=False)
-    save = Trainer.save
-
-    def broken(self, run):
-        save(self, run)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Trainer, "save", broken)
-    with pytest.raises(KeyboardInterrupt):
-        train(e, tmp_path / "broken", progress=False)
-    monkeypatch.setattr(Trainer, "save", save)
-    resumed = train(e, tmp_path / "broken", resume=True, progress=False)
+    again = resumed(e, tmp_path / "broken", monkeypatch)
     for name in ("history.jsonl", "weights.safetensors"):
-        assert (resumed.path / name).read_bytes() == (whole.path / name).read_bytes()
+        assert (again.path / name).read_bytes() == (whole.path / name).read_bytes()
 
 
 def test_an_attribution_reads_the_components_too(data):

@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from interrupted import resumed
 
 from msaviz import Experiment, Run, load, override, train
 from msaviz.training.distil import Lessons
@@ -102,19 +103,9 @@ def test_a_finished_run_needs_no_teacher(teacher, tmp_path):
 def test_a_broken_run_resumes_to_the_same_numbers(teacher, tmp_path, monkeypatch):
     e = student(teacher, **{"model.dim": 16, "train.epochs": 2})
     whole = train(e, tmp_path / "whole", progress=False)
-    save = Trainer.save
-
-    def broken(self, run):
-        save(self, run)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Trainer, "save", broken)
-    with pytest.raises(KeyboardInterrupt):
-        train(e, tmp_path / "broken", progress=False)
-    monkeypatch.setattr(Trainer, "save", save)
-    resumed = train(e, tmp_path / "broken", resume=True, progress=False)
+    again = resumed(e, tmp_path / "broken", monkeypatch)
     for name in ("history.jsonl", "weights.safetensors"):
-        assert (resumed.path / name).read_bytes() == (whole.path / name).read_bytes()
+        assert (again.path / name).read_bytes() == (whole.path / name).read_bytes()
 
 
 def test_a_weight_of_nothing_is_no_term(teacher, data):

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from interrupted import resumed
 
 from msaviz import Experiment, train
 from msaviz.catalog import OBJECTIVES
@@ -27,20 +28,10 @@ def experiment(name: str, **options: object) -> Experiment:
 def test_it_trains_and_a_broken_run_resumes_to_the_same_numbers(name, tmp_path, monkeypatch):
     options = {"anneal": 0.5} if name in ("irm", "vrex") else {}
     run = train(experiment(name, **options), tmp_path / "whole", progress=False)
-    save = Trainer.save
-
-    def broken(self, run):
-        save(self, run)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Trainer, "save", broken)
-    with pytest.raises(KeyboardInterrupt):
-        train(experiment(name, **options), tmp_path / "broken", progress=False)
-    monkeypatch.setattr(Trainer, "save", save)
-    resumed = train(experiment(name, **options), tmp_path / "broken", resume=True, progress=False)
+    again = resumed(experiment(name, **options), tmp_path / "broken", monkeypatch)
     history = (run.path / "history.jsonl").read_text()
-    assert (resumed.path / "history.jsonl").read_text() == history
-    assert (resumed.path / "weights.safetensors").read_bytes() == (run.path / "weights.safetensors").read_bytes()
+    assert (again.path / "history.jsonl").read_text() == history
+    assert (again.path / "weights.safetensors").read_bytes() == (run.path / "weights.safetensors").read_bytes()
     logged = [json.loads(line) for line in history.splitlines()]
     assert any(line["metric"] == "loss/task" and np.isfinite(line["value"]) for line in logged)
 
