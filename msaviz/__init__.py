@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from msaviz.training.experiment import Experiment
     from msaviz.training.loop import train
     from msaviz.training.protocols import evaluate
+    from msaviz.training.replay import replay
     from msaviz.training.results import results
     from msaviz.training.run import Run
 
@@ -36,6 +37,7 @@ _HOME = {
     "Experiment": "msaviz.training.experiment",
     "train": "msaviz.training.loop",
     "evaluate": "msaviz.training.protocols",
+    "replay": "msaviz.training.replay",
     "compare": "msaviz.training.compare",
     "results": "msaviz.training.results",
     "Run": "msaviz.training.run",

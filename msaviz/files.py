@@ -1,4 +1,4 @@
-"""How is a file written so that it is always either whole or absent?"""
+"""How is a file written so that it is always either whole or absent, and a folder by one process at a time?"""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+LOCK = ".lock"
+"""The file in a folder that whoever writes there holds; the system frees it when its process ends, however it ends."""
 
 
 @contextmanager
@@ -29,6 +32,34 @@ def atomic(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(folder: str | Path, doing: str) -> Iterator[None]:
+    """Be the only process that writes into `folder`; what killed writers left half written there is removed first.
+
+    ValueError at once where another process (or thread) holds it; `doing` says for what, such as "training".
+    """
+    from filelock import FileLock, Timeout
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        holder = (folder / LOCK).read_text(encoding="ascii", errors="replace").strip()
+        who = f"process {holder}" if holder.isdigit() else "another process"
+        raise ValueError(f"{who} is {doing} in {folder} already; wait until it ends, or choose another folder") from None
+    try:
+        (folder / LOCK).write_text(f"{os.getpid()}\n", encoding="ascii")
+        for left in folder.glob(".*.part"):
+            left.unlink(missing_ok=True)
+        yield
+    finally:
+        with suppress(OSError):
+            (folder / LOCK).unlink()  # while it is held: who waits for it sees that it is gone and makes a new one
+        lock.release()
 
 
 def write_text(path: str | Path, text: str) -> None:

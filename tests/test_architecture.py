@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "msaviz"
 FLOORS = {
-    **dict.fromkeys(("types", "options", "catalog", "files"), 1),
+    **dict.fromkeys(("types", "options", "catalog", "files", "limits"), 1),
     **dict.fromkeys(("data", "nn", "interpret", "viz"), 2),
     "models": 3,
     "training": 4,

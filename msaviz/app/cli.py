@@ -124,8 +124,8 @@ def convert(
 
 @app.command()
 def train(
-    model: Annotated[str, typer.Argument(help="A name that `msaviz list models` shows.")],
-    out: Annotated[Path, typer.Option(metavar="RUN", help="Folder of the run.")],
+    model: Annotated[str, typer.Argument(help="A name that `msaviz list models` shows.")] = "",
+    out: Annotated[Path | None, typer.Option(metavar="RUN", help="Folder of the run.")] = None,
     source: Annotated[
         list[str] | None,
         typer.Option("--data", metavar="SOURCE", help=f"{SOURCE_HELP} Repeated: each is a domain. (default: synthetic)"),
@@ -138,9 +138,19 @@ def train(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a stopped run left off.")] = False,
+    replay: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Train this finished run again and say whether it is equal (exit code 1: it is not); RUN alone."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
-    """Train a model on a source and leave a run folder."""
+    """Train a model on a source and leave a run folder; or repeat a run and compare."""
+    if replay is not None:
+        if model or source or set_ or seed or resume:
+            raise ValueError("--replay takes model, data, seed and options from the run's folder: give it alone, or with --out and --quiet")
+        return _replay(replay, out, quiet)
+    if not model or out is None:
+        raise ValueError("train needs a model and a folder: msaviz train MODEL --out RUN (`msaviz list models` shows the models)")
     from msaviz.data.load import SEPARATOR
 
     experiment = experiment_of(model, SEPARATOR.join(source or ["synthetic"]), seed, set_ or [])
@@ -148,6 +158,15 @@ def train(
 
     run = train_(experiment, out, resume=resume, progress=not quiet)
     typer.echo(f"{run.path}: done. Next: msaviz report {shlex.quote(str(run.path))} --out report.html")
+
+
+def _replay(run: Path, out: Path | None, quiet: bool) -> None:
+    from msaviz.training.replay import replay as replay_
+
+    found = replay_(run, out, progress=not quiet)
+    typer.echo(f"{run}: {found}")
+    if not found.equal:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from tqdm.auto import tqdm
 from msaviz.catalog import OBJECTIVES
 from msaviz.data.load import Dataset, load
 from msaviz.data.missing import corrupt
-from msaviz.files import write_text
+from msaviz.files import locked, write_text
 from msaviz.nn.parallel import sharing
 from msaviz.training.checkpoint import read_checkpoint, write_checkpoint
 from msaviz.training.components import with_fewer
@@ -50,14 +51,17 @@ def train(experiment: Experiment, out: str | Path | None = None, *, resume: bool
         torch.set_num_threads(experiment.train.threads)
     dataset = learnable(load(experiment.data), experiment)
     path = Path(out) if out is not None else Path("runs") / f"{experiment.model_name}-{Path(dataset.name).stem}-{experiment.seed}"
-    if (path / "checkpoint").exists() and not resume and not (path / "done").exists():
-        raise ValueError(f"{path} holds an unfinished run; add --resume to go on with it, or delete it")
-    run = Run.create(path, experiment, dataset)
-    if not run.done:
-        trainer = Trainer(experiment, dataset, run, rank, world)
-        if resume:
-            trainer.restore()
-        trainer.fit(progress=progress and rank == 0)
+    if (path / "done").exists():
+        run = Run.same(path, experiment)
+    else:
+        with locked(path, "training") if rank == 0 else nullcontext():
+            if (path / "checkpoint").exists() and not resume:
+                raise ValueError(f"{path} holds an unfinished run; add --resume to go on with it, or delete it")
+            run = Run.create(path, experiment, dataset)
+            trainer = Trainer(experiment, dataset, run, rank, world)
+            if resume:
+                trainer.restore()
+            trainer.fit(progress=progress and rank == 0)
     leave_processes(world)
     return run
 

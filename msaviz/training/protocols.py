@@ -19,8 +19,8 @@ from tqdm.auto import tqdm
 
 from msaviz.data.missing import Corruption, Noise, Nothing, RandomFrames, Span, Spans, WholeModality
 from msaviz.training import domains
+from msaviz.training.head import about
 from msaviz.training.metrics import correlation, floor, headline, higher_is_better, metrics, paired_bootstrap, per_example
-from msaviz.training.run import about
 from msaviz.training.selection import Selection, best_per_metric, named_selection
 from msaviz.training.validation import every_set
 from msaviz.types import Task

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -26,7 +27,7 @@ from msaviz.interpret.trace import Trace, observe
 from msaviz.options import paths, validated
 from msaviz.training.experiment import Experiment
 from msaviz.training.system import build
-from msaviz.types import Batch, Spec, Task, heads_of, label_of
+from msaviz.types import Batch, Spec, Task
 
 RECORDED = ("msaviz", "torch", "numpy", "pandas", "transformers", "scikit-learn", "safetensors", "pydantic")
 HISTORY = ["step", "epoch", "split", "domain", "metric", "value"]
@@ -60,20 +61,29 @@ class Run:
 
     @classmethod
     def create(cls, path: str | Path, experiment: Experiment, dataset: Dataset) -> Run:
-        """Write options.json and environment.json; refuses a folder that holds another experiment."""
+        """Write options.json and environment.json; refuses a folder that holds another experiment, or one begun with other data."""
         run = cls(Path(path))
         options = {
             "experiment": experiment.model_dump(mode="json"),
             "data": {"name": dataset.name, "fingerprint": dataset.fingerprint, "traps": list(dataset.traps)},
             "spec": asdict(dataset.spec),
         }
-        if (run.path / "options.json").exists() and run.experiment != experiment:
-            raise ValueError(
-                f"{path} already holds another experiment ({_difference(run.experiment, experiment)}); choose another --out or delete it"
-            )
+        begun = (run.path / "options.json").exists()
+        if begun and cls.same(path, experiment).fingerprint != dataset.fingerprint and (run.path / "checkpoint").exists():
+            raise ValueError(run._changed(dataset))
         write_json(run.path / "options.json", options)
         write_json(run.path / "environment.json", environment())
         return cls(run.path)
+
+    @classmethod
+    def same(cls, path: str | Path, experiment: Experiment) -> Run:
+        """The run at `path`; ValueError if it is one of another experiment."""
+        run = cls.open(path)
+        if run.experiment != experiment:
+            raise ValueError(
+                f"{path} already holds another experiment ({_difference(run.experiment, experiment)}); choose another --out or delete it"
+            )
+        return run
 
     @property
     def name(self) -> str:
@@ -111,12 +121,20 @@ class Run:
         """The data of the run; raises ValueError if they changed since."""
         domains = self.experiment.domains
         dataset = _dataset(self.experiment.data, domains.sources, domains.targets)
-        was = self.options["data"]["fingerprint"]
-        if dataset.fingerprint != was:
-            raise ValueError(
-                f"{self.experiment.data} has changed since {self.path} was trained (fingerprint {dataset.fingerprint}, then {was})"
-            )
+        if dataset.fingerprint != self.fingerprint:
+            raise ValueError(self._changed(dataset))
         return dataset
+
+    @property
+    def fingerprint(self) -> str:
+        """That of the data when the run began."""
+        return self.options["data"]["fingerprint"]
+
+    def _changed(self, dataset: Dataset) -> str:
+        return (
+            f"{self.experiment.data} has changed since {self.path} was trained (fingerprint {dataset.fingerprint}, then "
+            f"{self.fingerprint}); bring the old data back, or train anew into another folder"
+        )
 
     def model(self, epoch: int | None = None) -> nn.Module:
         """The trained system (text encoder and model) in eval mode, on the CPU; or that of an `epoch` in `epochs`."""
@@ -218,45 +236,6 @@ class Run:
         return torch.cat([heads[name] for heads in found]).float().numpy()
 
 
-@dataclass(frozen=True)
-class Head:
-    """A run that is asked about one head: that task comes first in its `spec`, and `predict` is that head's; the rest is the run's own."""
-
-    run: Any
-    task: str
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.run, name)
-
-    @property
-    def spec(self) -> Spec:
-        """The run's spec with this head's task as the main one."""
-        spec = self.run.spec
-        return replace(spec, tasks={self.task: heads_of(spec)[self.task], **spec.tasks})
-
-    @cached_property
-    def dataset(self) -> Any:
-        """The run's data, with the labels of this head where it is derived from the main one."""
-        spec, data = self.run.spec, self.run.dataset
-        if self.task in spec.tasks:
-            return data
-        labels = {s: {t: torch.from_numpy(np.array(y)) for t, y in part.labels.items()} for s, part in data.splits.items()}
-        derived = {s: {**part.labels, self.task: label_of(labels[s], self.task, spec).numpy()} for s, part in data.splits.items()}
-        return replace(data, splits={s: replace(part, labels=derived[s]) for s, part in data.splits.items()})
-
-    def predict(self, split: str = "test", missingness: Corruption | None = None, seed: int = 0) -> np.ndarray:
-        """Predictions of this head (`Run.predict`)."""
-        return self.run.predict(split, missingness, seed, task=self.task)
-
-
-def about(run: Any, task: str = "") -> Any:
-    """The run itself for its main task (""), else the `Head`; ValueError naming the heads that data like these allow."""
-    tasks = heads_of(run.spec)
-    if task and task not in tasks:
-        raise ValueError(f"{run.name}: the data have no task {task!r}; a model may have heads for {', '.join(tasks)}")
-    return run if task in ("", run.spec.target) else Head(run, task)
-
-
 def environment() -> dict[str, Any]:
     """What the numbers depend on besides the options (a closed list: nothing personal, no paths)."""
     packages = {}
@@ -270,6 +249,7 @@ def environment() -> dict[str, Any]:
         "system": platform.system(),
         "machine": platform.machine(),
         "threads": torch.get_num_threads(),
+        "processes": int(os.environ.get("WORLD_SIZE", "1")),
         "cuda": torch.version.cuda if torch.cuda.is_available() else None,
         "packages": packages,
     }

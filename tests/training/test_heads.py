@@ -18,12 +18,12 @@ from msaviz.data.load import load
 from msaviz.data.missing import Nothing
 from msaviz.models.early_fusion import EarlyFusion
 from msaviz.nn.heads import Heads
+from msaviz.training.head import about
 from msaviz.training.kept import evaluation_path, predicted
 from msaviz.training.loop import Trainer
 from msaviz.training.metrics import classification_metrics, floor
 from msaviz.training.objectives.erm import OBJECTIVE as ERM
 from msaviz.training.protocols import PREDICTIONS, compare_runs, score
-from msaviz.training.run import about
 from msaviz.training.validation import Validator
 
 SOURCE = "synthetic:rows=240,domains=2,seed=0"
