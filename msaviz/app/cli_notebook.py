@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from msaviz.app.arguments import pairs
+from msaviz.terminal import say
 
 
 def notebook(
@@ -30,23 +31,26 @@ def notebook(
         int | None, typer.Option(metavar="N", help="Notebooks that run at the same time, each in one thread. (default: one a core)")
     ] = None,
     timeout: Annotated[int, typer.Option(metavar="S", help="Seconds that one cell may take.")] = 3600,
+    html: Annotated[bool, typer.Option("--html", help="Write each as one HTML file too, which opens without a network.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
-    """Run notebooks with your parameters and keep the executed copies."""
+    """Run notebooks with your parameters and keep the executed copies, or pages made of them."""
     from msaviz.app.notebook import notebooks, run_notebook
+    from msaviz.app.notebook_page import write_page
     from msaviz.app.notebooks import run_notebooks, summary
 
     names, given = names or [], pairs(parameter or [])
     if all_ == bool(names):
         raise ValueError(f"name notebooks, or give --all instead; these exist: {', '.join(notebooks())}")
     if len(names) == 1:
-        typer.echo(f"wrote {run_notebook(names[0], out, given, timeout=timeout)}")
+        copy = run_notebook(names[0], out, given, timeout=timeout)
+        typer.echo(f"wrote {write_page(copy, copy.with_suffix('.html')) if html else copy}")
         return
     start = time.perf_counter()
-    outcomes = run_notebooks(names or list(notebooks()), out, given, workers=workers, timeout=timeout, progress=not quiet)
+    outcomes = run_notebooks(names or list(notebooks()), out, given, workers=workers, timeout=timeout, html=html, progress=not quiet)
     failed = [one for one in outcomes if one.error]
     for one in failed:
-        typer.echo(f"msaviz: {one.error}", err=True)
-    typer.echo(summary(outcomes, time.perf_counter() - start))
+        say(f"msaviz: {one.error}", err=True)
+    say(summary(outcomes, time.perf_counter() - start))
     if failed:
         raise typer.Exit(2)

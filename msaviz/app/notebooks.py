@@ -14,6 +14,8 @@ from typing import Any
 
 from msaviz.app.kernels import ONE_THREAD, Kernels
 from msaviz.app.notebook import checked, execute, find, parameters_of
+from msaviz.app.notebook_page import write_page
+from msaviz.terminal import visible
 
 
 @dataclass(frozen=True)
@@ -43,13 +45,15 @@ def run_notebooks(
     *,
     workers: int | None = None,
     timeout: int = 3600,
+    html: bool = False,
     progress: bool = True,
 ) -> list[Outcome]:
     """Run notebooks, `workers` at a time (none given: one a core), and write the executed copies into the folder `out`.
 
     A parameter goes to the notebooks that have it. ValueError before anything runs: for an unknown notebook, a parameter that none
     of them has, a value of another type than the default. A notebook that fails, hangs for more than `timeout` seconds in a cell, or
-    whose kernel dies is told in its Outcome; the others go on. Outcomes come in the order of `names`; each notebook runs once.
+    whose kernel dies is told in its Outcome; the others go on. With `html` each that ran well is written as a page too, beside its
+    copy. Outcomes come in the order of `names`; each notebook runs once.
     """
     workers = (os.cpu_count() or 1) if workers is None else workers
     if workers < 1:
@@ -58,7 +62,7 @@ def run_notebooks(
     show = Progress(len(todo), progress)
     pool = ThreadPoolExecutor(min(workers, len(todo)))
     try:
-        futures = [pool.submit(_outcome, plan, timeout, show) for plan in todo]
+        futures = [pool.submit(_outcome, plan, timeout, html, show) for plan in todo]
         wait(futures)
     finally:  # after Ctrl-C nothing new starts, and what runs loses its kernel, so that its thread ends
         pool.shutdown(wait=False, cancel_futures=True)
@@ -87,12 +91,14 @@ def plans(names: Sequence[str], out: str | Path, parameters: Mapping[str, Any]) 
     return [Plan(path, Path(out) / path.name, checked(path, chosen[path]), Kernels(ONE_THREAD)) for path in paths]
 
 
-def _outcome(plan: Plan, timeout: int, show: Progress) -> Outcome:
+def _outcome(plan: Plan, timeout: int, html: bool, show: Progress) -> Outcome:
     """Run one notebook; whatever stops it becomes a sentence, so that the others go on."""
     name, error, start = plan.path.stem, "", time.perf_counter()
     show.begins(name)
     try:
         execute(plan.path, plan.target, plan.parameters, timeout=timeout, kernels=plan.kernels)
+        if html:
+            write_page(plan.target, plan.target.with_suffix(".html"))
     except Exception as problem:
         error = " ".join(str(problem).split()) or type(problem).__name__
         if not error.startswith(plan.path.name):  # e.g. a kernel that never answered, a full disk
@@ -149,4 +155,4 @@ class Progress:
 
     def _tell(self) -> None:
         failed = f"{self._failed} failed; " if self._failed else ""
-        self._bar.set_postfix_str(f"{failed}{', '.join(self._running)}")
+        self._bar.set_postfix_str(f"{failed}{visible(', '.join(self._running))}")

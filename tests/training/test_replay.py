@@ -13,14 +13,13 @@ from msaviz.training.loop import train
 from msaviz.training.replay import replay
 
 DATA = "synthetic:rows=200,seed=3"
-OPTIONS = {"epochs": 2, "batch": 64, "ema": 0.9}
+OPTIONS = {"epochs": 2, "batch": 64, "ema": 0.9, "validation_rates": (0.0, 0.5)}
+MODEL = {"name": "early_fusion", "dim": 16}
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return train(
-        Experiment(model="early_fusion", data=DATA, seed=5, train=OPTIONS), tmp_path_factory.mktemp("runs") / "first", progress=False
-    )
+    return train(Experiment(model=MODEL, data=DATA, seed=5, train=OPTIONS), tmp_path_factory.mktemp("runs") / "first", progress=False)
 
 
 @pytest.fixture
