@@ -66,7 +66,7 @@ def named(catalog: Catalog) -> Any:
         if isinstance(value, str):
             value = {"name": value}
         if isinstance(value, Mapping):
-            if "name" not in value:
+            if not isinstance(value.get("name"), str):
                 raise ValueError(f"say which by 'name': one of {', '.join(catalog)}")
             rest = {k: v for k, v in value.items() if k != "name"}
             return catalog[value["name"]].Config(**rest)
@@ -141,8 +141,20 @@ def validated(kind: type[O], tree: Mapping[str, Any]) -> O:
     try:
         return kind.model_validate(tree)
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc'])) or 'options'}: {e['msg']} (got {e.get('input')!r})" for e in error.errors()]
-        raise ValueError("; ".join(lines)) from None
+        raise ValueError(first_wrong(error)) from None
+
+
+def first_wrong(error: ValidationError) -> str:
+    """The first few lines of pydantic's report, each as long as a person reads."""
+    found = error.errors(include_url=False, include_context=False)
+    lines = [f"{'.'.join(map(str, e['loc']))[:200] or 'options'}: {e['msg'][:500]} (got {shortened(e.get('input'))})" for e in found[:5]]
+    return "; ".join([*lines, *([f"and {len(found) - 5} more"] if len(found) > 5 else [])])
+
+
+def shortened(value: Any) -> str:
+    """What was given, at most two hundred characters of it."""
+    shown = repr(value)
+    return shown if len(shown) <= 200 else f"{shown[:200]}..."
 
 
 def read_value(value: Any) -> Any:

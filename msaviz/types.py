@@ -7,6 +7,7 @@ Every noun here is a frozen value. Nothing here computes more than a check or a 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
@@ -18,7 +19,9 @@ from torch import Tensor
 
 
 def subsets(modalities: Sequence[str]) -> list[tuple[str, ...]]:
-    """All 2^M - 1 sets of modalities, small ones first; the full set is last."""
+    """All 2^M - 1 sets of modalities, small ones first; the full set is last. ValueError for more than 16 modalities."""
+    if len(modalities) > 16:
+        raise ValueError(f"{len(modalities)} modalities have 2^{len(modalities)} - 1 sets, too many to look at each; choose at most 16")
     return [s for size in range(1, len(modalities) + 1) for s in combinations(modalities, size)]
 
 
@@ -72,6 +75,8 @@ class Spec:
             raise ValueError(f"modalities {list(self.modalities)} disagree with widths and vocabularies {list(known)}")
         if not self.tasks:
             raise ValueError("a Spec needs at least one task")
+        if strange := [task for task in self.tasks if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]*", task)]:  # they name modules and files
+            raise ValueError(f"a task's name is letters, digits and _ -; got {strange[0]!r}")
 
     @property
     def target(self) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 from msaviz.data.dataset import SPLITS, Dataset, Normalisation, Split
 from msaviz.data.mapped import pieces
 from msaviz.data.ragged import Ragged
+from msaviz.data.text import readable
 from msaviz.types import Spec, Task
 
 ORDER = ("text", "audio", "vision")
@@ -35,6 +36,10 @@ class Part:
     token_strings: Sequence[str] = ()
     domain: Sequence[str] | None = None
     traps: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        written = (self.ids, self.texts, self.token_strings, self.domain)
+        self.ids, self.texts, self.token_strings, self.domain = (t if t is None else readable(t) for t in written)  # type: ignore[assignment]
 
     def __len__(self) -> int:
         return len(next(iter(self.labels.values())))

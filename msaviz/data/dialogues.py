@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import pickletools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -27,7 +26,8 @@ import numpy as np
 from msaviz.data import unpickle
 from msaviz.data.assemble import Part, assemble
 from msaviz.data.dataset import SPLITS, Dataset
-from msaviz.data.emotions import one_hot
+from msaviz.data.dialogue_parts import ByDialogue, Contents, width
+from msaviz.data.emotions import MOST
 from msaviz.data.load import Names
 from msaviz.data.mmsa_pickle import DATA as USUAL
 from msaviz.data.ragged import Ragged
@@ -67,28 +67,6 @@ class Config(Options):
     domain: Literal["", "speaker", "dialogue"] = ""
 
 
-ByDialogue = Mapping[Any, Sequence[Any]]
-"""Dialogue -> one item an utterance."""
-
-
-@dataclass
-class Contents:
-    """The parts of a file by what they are: "vectors", "labels", "speakers", "sentences", "ids", "dialogues" or "other"."""
-
-    parts: Sequence[Any]
-
-    def __post_init__(self) -> None:
-        self.kinds = [_kind(part) for part in self.parts]
-
-    def __getitem__(self, kind: str) -> list[Any]:
-        return [part for part, own in zip(self.parts, self.kinds, strict=True) if own == kind]
-
-    def __str__(self) -> str:
-        """The parts in the file's order, as a user is told of them."""
-        each = zip(self.parts, self.kinds, strict=True)
-        return ", ".join(f"{kind} [{_width(part)}]" if kind == "vectors" else kind for part, kind in each) or "nothing"
-
-
 class Dialogues:
     """Pickles of a tuple of dicts by dialogue; see the module."""
 
@@ -98,11 +76,12 @@ class Dialogues:
         """A pickle of a tuple or list that begins with a container; the usual ones are a dict."""
         if not USUAL.matches(path):
             return False
+        with path.open("rb") as file:
+            start = file.read(4096)
         try:
-            with path.open("rb") as file:
-                opened = ((code.name, argument) for code, argument, _ in pickletools.genops(file))
-                told = list(islice((o for o in opened if o[0] not in SILENT), 3))
-        except ValueError:
+            opened = ((code.name, argument) for code, argument, _ in pickletools.genops(start))
+            told = list(islice((o for o in opened if o[0] not in SILENT), 3))
+        except (ValueError, DeprecationWarning):  # a strange escape in a string, where warnings are errors
             return False
         names = tuple(name for name, _ in told)
         first = told[2:] if names[:2] in (("EMPTY_LIST", "MARK"), ("MARK", "LIST")) else told[1:2] if names[0] == "MARK" else []
@@ -116,33 +95,10 @@ class Dialogues:
         if not isinstance(content, (tuple, list)):
             raise ValueError(f"{path}: expected a tuple of dicts by dialogue; got {type(content).__name__}")
         try:
-            return _dataset(Path(path).stem, Contents(content), config)
+            with np.errstate(all="ignore"):  # numbers beyond float32 become infinite, which is told of the dataset
+                return _dataset(Path(path).stem, Contents(content), config)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
-
-
-def _kind(part: Any) -> str:
-    """What this part of a file is (`Contents`)."""
-    if not isinstance(part, Mapping):
-        ids = isinstance(part, (list, tuple, set, frozenset, np.ndarray)) and len(part) and np.ndim(next(iter(part))) == 0
-        return "dialogues" if ids else "other"
-    if not part or not all(np.iterable(value) and not isinstance(value, str) for value in part.values()):
-        return "other"
-    items = [item for value in part.values() for item in value]
-    different = max(map(len, part.values())) > 1 and all(len({str(item) for item in value}) == len(value) for value in part.values())
-    if all(isinstance(item, str) for item in items):
-        spaced = np.mean([" " in item.strip() for item in items]) > 0.5
-        return "sentences" if spaced else "ids" if different else "speakers"
-    if all(np.ndim(item) == 0 and isinstance(item, (int, float, np.number)) for item in items):
-        whole = all(item == round(item) and item >= -1 for item in map(float, items) if np.isfinite(item))
-        return "other" if not whole else "ids" if different else "labels"
-    if {np.ndim(item) for item in items} == {1} and len({len(item) for item in items}) == 1:
-        return "speakers" if one_hot(np.asarray(items, dtype=np.float32)) else "vectors"
-    return "other"
-
-
-def _width(part: ByDialogue) -> int:
-    return next(len(item) for value in part.values() for item in value)
 
 
 def _dataset(name: str, found: Contents, config: Config) -> Dataset:
@@ -167,7 +123,7 @@ def _dataset(name: str, found: Contents, config: Config) -> Dataset:
 
 def _features(vectors: Sequence[ByDialogue], config: Config) -> dict[str, ByDialogue]:
     """Modality -> its dict of vectors."""
-    widths = [_width(part) for part in vectors]
+    widths = [width(part) for part in vectors]
     layers = len(widths) > 3 and len(set(widths[:4])) == 1
     usual = ("text", *(LEFT_OUT,) * 3, "audio", "vision") if layers else MODALITIES
     names = config.features or usual[: len(widths)]
@@ -192,7 +148,10 @@ def _labels(labels: Sequence[ByDialogue]) -> dict[str, ByDialogue]:
 
 def _count(part: ByDialogue) -> int:
     """The number of classes, if the highest occurs."""
-    return int(max(np.nanmax(np.asarray(value, float)) for value in part.values() if len(value))) + 1
+    highest = max((float(item) for value in part.values() for item in value if np.isfinite(item)), default=-1)
+    if not 0 <= highest < MOST:
+        raise ValueError(f"the highest class number is {highest:g}; expected 0 to {MOST - 1}")
+    return int(highest) + 1
 
 
 def _task(task: str, column: ByDialogue, config: Config, traps: list[str]) -> Task:
@@ -219,6 +178,8 @@ def _splits(lists: Sequence[Any], config: Config, known: Mapping[Any, int], trap
     for name, ids in splits.items():
         if strange := [i for i in ids if i not in known]:
             raise ValueError(f"{name} names {len(strange)} dialogues that have no features, such as {strange[0]!r}")
+        if len(set(ids)) < len(ids):
+            raise ValueError(f"{name} names {len(ids) - len(set(ids))} dialogues more than once")
     if "valid" not in splits:
         dealt = sorted(splits["train"], key=lambda dialogue: sha256(str(dialogue).encode()).hexdigest())
         held = set(dealt[-max(1, round(HELD_OUT * len(dealt))) :])
@@ -250,7 +211,8 @@ class _Rows:
 
     def part(self, dialogues: Sequence[Any]) -> Part:
         """The rows of a split."""
-        vectors = {m: np.asarray(self.flat(m, part, dialogues), dtype=np.float32)[:, None] for m, part in self.features.items()}
+        flat = {m: self.flat(m, part, dialogues) for m, part in self.features.items()}
+        vectors = {m: np.asarray(x, np.float32).reshape(len(x), 1, width(self.features[m])) for m, x in flat.items()}
         sequences = {m: Ragged.from_padded(x, (x != 0).any(-1)) for m, x in vectors.items()}
         labels = {t: np.asarray(self.flat(t, part, dialogues), dtype=float) for t, part in self.labels.items()}
         empty = {m: int((s.lengths == 0).sum()) for m, s in sequences.items()}

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from msaviz.data import unpickle
 from msaviz.types import Task
 
 TASK = "emotion"
@@ -31,6 +32,8 @@ USUAL = {6: ("the CMU-MOSEI SDK's", MOSEI), 4: ("MulT's for IEMOCAP", IEMOCAP)}
 """Number of columns -> whose order it usually is, and their names."""
 PRESENCE = ("absent", "present")
 UNNAMED = ("", "nan", "none")
+MOST = 1000
+"""Classes of one task."""
 
 
 def read(value: Any, rows: int) -> dict[str, np.ndarray]:
@@ -38,13 +41,13 @@ def read(value: Any, rows: int) -> dict[str, np.ndarray]:
 
     Of the SDK's seven columns the first is "sentiment", Float[n], which comes before it. Raises ValueError where it is none of these.
     """
-    array = np.asarray(value)
+    array = unpickle.array(value)
     if array.shape[:1] != (rows,):
         raise ValueError(f"expected {rows} rows, as many as labels; got {list(array.shape)}")
     array = array.reshape(rows, *(size for size in array.shape[1:] if size != 1))
     if array.dtype.kind in "OSU" and array.ndim == 1:
         return {TASK: np.array([str(name).strip().lower() for name in array], dtype=object)}
-    if array.dtype.kind not in "iufb" or not (array.ndim < 3 or array.shape[2:] == (2,)):
+    if array.dtype.kind not in "iufb" or 0 in array.shape[1:] or not (array.ndim < 3 or array.shape[2:] == (2,)):
         raise ValueError(f"expected [n] classes or names, [n c] intensities or [n c 2] pairs; got {list(array.shape)} of {array.dtype}")
     table, found = array.astype(np.float32), {}
     if table.ndim == 3:
@@ -102,8 +105,11 @@ def _columns(count: int, names: Sequence[str]) -> tuple[tuple[str, ...], str]:
 def _numbered(found: Sequence[np.ndarray], names: Sequence[str]) -> tuple[dict[str, Task], list[dict[str, np.ndarray]], str]:
     codes = [np.where(np.isnan(part), -1, part) for part in found]
     every = np.concatenate(codes)
-    if (every != np.round(every)).any() or (every < -1).any():
-        raise ValueError(f"classes are whole numbers from 0 (-1: no label); got {every[(every != np.round(every)) | (every < -1)][0]:g}")
+    strange = (every != np.round(every)) | (every < -1)
+    if strange.any():
+        raise ValueError(f"classes are whole numbers from 0 (-1: no label); got {every[strange][0]:g}")
+    if every.max(initial=-1) >= MOST:
+        raise ValueError(f"there is a class {every.max():g}; a task has at most {MOST} classes, from 0")
     count = int(every.max(initial=-1)) + 1
     if names and len(names) < count:
         raise ValueError(f"there are classes 0 to {count - 1}, but {len(names)} names: {', '.join(names)}")

@@ -44,7 +44,8 @@ class Steps:
 
     def __getitem__(self, rows: Any) -> np.ndarray:
         row, step = np.divmod(self.where[rows], self.padded.shape[1])
-        return np.asarray(self.padded[row, step]).astype(self.dtype, copy=False)
+        with np.errstate(all="ignore"):  # numbers beyond float32 become infinite, which is told of the dataset
+            return np.asarray(self.padded[row, step]).astype(self.dtype, copy=False)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if copy is False:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from msaviz.data import emotions
+from msaviz.data import emotions, unpickle
 from msaviz.data import text as words
 from msaviz.data.assemble import Part, video
 from msaviz.data.dataset import TOKEN_SEPARATOR
@@ -29,15 +29,15 @@ class Columns:
     def __init__(self, path: Path, split: str, columns: dict[str, Any], config: Config):
         self.path, self.split, self.columns, self.config = path, split, columns, config
         self.traps: list[str] = []
-        self.rows = len(self._any_label())
+        self.rows = len(self._array(self._any_label()))
 
     def fail(self, key: str, problem: str) -> ValueError:
         return ValueError(f"{self.path}, split {self.split}, key {key!r}: {problem}")
 
-    def _any_label(self) -> Any:
+    def _any_label(self) -> str:
         for key in ("regression_labels", "classification_labels", *emotions.KEYS):
             if key in self.columns:
-                return self.columns[key]
+                return key
         raise self.fail("regression_labels", f"neither it nor 'classification_labels' is there; got {sorted(self.columns)}")
 
     def part(self) -> Part:
@@ -51,19 +51,43 @@ class Columns:
             self.traps.append(f"Keys that are not read: {', '.join(ignored)}.")
         return Part(sequences, labels, identity, texts, tokens or (), domain, self.traps)
 
+    def _array(self, key: str) -> np.ndarray:
+        """The column as an array of any number of rows."""
+        try:
+            value = unpickle.array(self.columns[key])
+        except ValueError as error:
+            raise self.fail(key, str(error)) from None
+        if not value.ndim:
+            raise self.fail(key, f"expected a row for each utterance; got a {type(self.columns[key]).__name__}")
+        return value
+
     def _column(self, key: str) -> np.ndarray:
-        value = np.asarray(self.columns[key])
+        value = self._array(key)
         if value.shape[:1] != (self.rows,):
             raise self.fail(key, f"expected {self.rows} rows, as many as labels; got {list(value.shape)}")
         return value
+
+    def _integers(self, key: str, value: np.ndarray, what: str) -> np.ndarray:
+        """`value` [n *], numbers that must be whole and not huge, as int32; else it holds `what`."""
+        numbers = value.dtype.kind in "iufb"
+        whole = value.astype(np.int32) if numbers else np.zeros(value.shape, np.int32)
+        wrong = np.argwhere(whole != value if numbers else np.ones(value.shape, bool))
+        if len(wrong):
+            raise self.fail(key, f"row {wrong[0, 0]} holds {what}")
+        return whole
 
     def _strings(self, key: str) -> list[str] | None:
         if key not in self.columns:
             return None
         value = self.columns.pop(key)
-        if len(value) != self.rows:
-            raise self.fail(key, f"expected {self.rows} rows, as many as labels; got {len(value)}")
-        return ["_".join(map(str, np.ravel(v))) if isinstance(v, (list, tuple, np.ndarray)) else str(v) for v in value]
+        many = value.ndim > 0 if isinstance(value, np.ndarray) else isinstance(value, (list, tuple))
+        if not many or len(value) != self.rows:
+            got = len(value) if many else f"a {type(value).__name__}"
+            raise self.fail(key, f"expected {self.rows} rows, as many as labels; got {got}")
+        try:
+            return ["_".join(map(str, unpickle.array(v).ravel())) if isinstance(v, (list, tuple, np.ndarray)) else str(v) for v in value]
+        except ValueError as error:
+            raise self.fail(key, f"within a row, {error}") from None
 
     def _domain(self, identity: list[str]) -> list[str] | None:
         key = self.config.domain
@@ -89,11 +113,11 @@ class Columns:
                 del self.columns[key]
         found |= mixed
         if "classification_labels" in self.columns:
-            code = self._column("classification_labels").reshape(self.rows, -1)
-            if code.shape[1] != 1:
+            code = self._column("classification_labels")
+            if code.size != self.rows:
                 raise self.fail("classification_labels", f"expected one class a row; got {list(code.shape)}")
             names = self._strings("annotations")
-            found["category"] = np.array([f"{c:g}" if code.dtype.kind in "iufb" else str(c) for c in code[:, 0]], dtype=object)
+            found["category"] = np.array([f"{c:g}" if code.dtype.kind in "iuf" else str(c) for c in code.ravel()], dtype=object)
             if names:
                 found["category"] = np.array([n.lower() for n in names], dtype=object)
         return found
@@ -101,8 +125,7 @@ class Columns:
     def _emotions(self) -> dict[str, np.ndarray]:
         """What `emotions.read` finds in a column of its own and in usual labels of several columns; what cannot be read is told."""
         found: dict[str, np.ndarray] = {}
-        labels = np.asarray(self.columns.get("regression_labels", ()))
-        if labels.size > self.rows:
+        if "regression_labels" in self.columns and self._array("regression_labels").size > self.rows:
             found |= self._read_emotions("regression_labels")
         key = next((k for k in emotions.KEYS if k in self.columns), None)
         if key is not None:
@@ -164,13 +187,9 @@ class Columns:
         """(ids [n t], valid [n t])."""
         value = self._column("text_bert")
         del self.columns["text_bert"]
-        if value.ndim != 3 or value.shape[1] != 3:
-            raise self.fail("text_bert", f"expected [{self.rows} 3 t] (ids, mask, segments); got {list(value.shape)}")
-        ids = value[:, 0].astype(np.int64)
-        if not np.array_equal(ids, value[:, 0]):
-            row = int(np.flatnonzero((ids != value[:, 0]).any(1))[0])
-            raise self.fail("text_bert", f"row {row} holds ids that are no integers; use text=vectors if these are features")
-        return ids, value[:, 1] > 0
+        if value.ndim != 3 or value.shape[1] != 3 or value.dtype.kind not in "iufb":
+            raise self.fail("text_bert", f"expected [{self.rows} 3 t] (ids, mask, segments); got {list(value.shape)} of {value.dtype}")
+        return self._integers("text_bert", value[:, 0], "ids that are no integers; use text=vectors if these are features"), value[:, 1] > 0
 
     def _wordpieces(self, texts: list[str] | None) -> tuple[Ragged, list[str]]:
         vocabulary = words.minilm_vocabulary()
@@ -179,7 +198,7 @@ class Columns:
             raise self.fail("raw_text", f"text=wordpieces asks for it, but {lacking}")
         pieces = [words.wordpieces(t, vocabulary) for t in texts]
         rows = [np.array(words.encode(p, vocabulary, UNKNOWN)) for p in pieces]
-        return Ragged.from_rows(rows, np.int32), [TOKEN_SEPARATOR.join(p) for p in pieces]
+        return Ragged.from_rows(rows or [np.zeros(0)], np.int32).take(np.arange(len(rows))), [TOKEN_SEPARATOR.join(p) for p in pieces]
 
     def _frames(self, text_mask: np.ndarray | None, *, vectors: bool) -> dict[str, Ragged]:
         """The modalities of vectors, cut to their valid steps."""
@@ -190,7 +209,7 @@ class Columns:
                 continue
             value = self._column(m)
             value = value[:, None] if value.ndim == 2 else value
-            if value.ndim != 3 or value.dtype.kind not in "fiu":
+            if value.ndim != 3 or value.dtype.kind not in "fiu" or not value.shape[2]:
                 raise self.fail(m, f"expected numbers [{self.rows} t w]; got {list(value.shape)} of {value.dtype}")
             padded[m] = value
             del self.columns[m]
@@ -221,7 +240,12 @@ class Columns:
 
     def _by_length(self, m: str, filled: np.ndarray) -> np.ndarray:
         key, steps = f"{m}_lengths", filled.shape[1]
-        lengths = self._column(key).reshape(self.rows, -1)[:, 0].astype(np.int64)
+        value = self._column(key)
+        if self.rows and not value.size:
+            raise self.fail(key, f"expected one length a row; got {list(value.shape)}")
+        lengths = self._integers(
+            key, value.reshape(self.rows, value.size // max(self.rows, 1))[:, :1].ravel(), "a length that is no integer"
+        )
         if lengths.min(initial=0) < 0:
             row = int(np.flatnonzero(lengths < 0)[0])
             raise self.fail(key, f"row {row} has the length {lengths[row]}; lengths are 0 or more")

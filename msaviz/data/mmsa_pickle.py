@@ -83,30 +83,52 @@ class MmsaPickle:
         """The dataset in this file; raises ValueError naming file, split, key, row and remedy."""
         if not isinstance(path, (str, Path)):
             raise ValueError("mmsa_pickle reads a file: give the path of a .pkl")
-        config, path = options or Config(), Path(path)
-        content = unpickle.load(path)
-        splits = _splits(path, content)
-        config = config.model_copy(update={"emotions": config.emotions or _emotion_names([content, *splits.values()])})
-        parts = {}
-        for name in list(splits):
-            parts[name] = Columns(path, name, splits.pop(name), config).part()  # popped: its padded arrays go before the next one's
-        return _finish(path, parts, config)
+        path = Path(path)
+        try:
+            with np.errstate(all="ignore"):  # numbers beyond float32 become infinite, which is told of the dataset
+                return _dataset(path, unpickle.load(path), options or Config())
+        except ValueError as error:
+            raise (error if str(path) in str(error) else ValueError(f"{path}: {error}")) from None
+
+
+def _dataset(path: Path, content: Any, config: Config) -> Dataset:
+    splits = _splits(path, content)
+    config = config.model_copy(update={"emotions": config.emotions or _emotion_names([content, *splits.values()])})
+    parts = {}
+    for name in list(splits):
+        parts[name] = Columns(path, name, splits.pop(name), config).part()  # popped: its padded arrays go before the next one's
+    return _finish(path, parts, config)
 
 
 def _splits(path: Path, content: Any) -> dict[str, dict[str, Any]]:
     if not isinstance(content, Mapping):
         raise ValueError(f"{path}: expected a dict of splits {list(SPLITS)}; got {type(content).__name__}")
-    found = {ALIASES.get(str(k), str(k)): v for k, v in content.items()}
-    missing = [s for s in ("train",) if s not in found]
-    if missing or not all(isinstance(found[s], Mapping) for s in SPLITS if s in found):
-        raise ValueError(f"{path}: expected the splits {list(SPLITS)}, each a dict of columns; got {sorted(found)}")
-    return {s: {KEYS.get(str(k), str(k)): v for k, v in found[s].items()} for s in SPLITS if s in found}
+    found = _renamed(content, ALIASES)
+    if strange := [name for name in SPLITS if not isinstance(found.get(name, {}), Mapping)]:
+        raise ValueError(f"{path}: expected the splits to be dicts of columns; {strange[0]} is a {type(found[strange[0]]).__name__}")
+    if "train" not in found:
+        raise ValueError(f"{path}: expected the splits {list(SPLITS)}, each a dict of columns; got {', '.join(sorted(found))}")
+    if twice := [name for name in found if name in ALIASES]:
+        raise ValueError(f"{path}: {twice[0]!r} and {ALIASES[twice[0]]!r} are the same split; keep one of them")
+    return {s: _renamed(found[s], KEYS) for s in SPLITS if s in found}
+
+
+def _renamed(content: Mapping[Any, Any], usual: Mapping[str, str]) -> dict[str, Any]:
+    """The content by usual names; a key whose usual name is there too keeps its own."""
+    usual = {name: other for name, other in usual.items() if other not in content}
+    found = {usual.get(str(key), str(key)): value for key, value in content.items()}
+    if len(found) < len(content):
+        raise ValueError(f"two of these keys mean the same: {', '.join(sorted(map(str, content)))}; keep one of them")
+    return found
 
 
 def _emotion_names(places: list[dict[str, Any]]) -> tuple[str, ...]:
     """What the file calls the columns or classes of its emotion labels, taken out of wherever it says so; () where it does not."""
     found = [place.pop(key) for place in places for key in emotions.NAMED if key in place]
-    return tuple(str(name) for name in np.ravel(found[0])) if found else ()
+    names = unpickle.array(found[0]).ravel() if found else ()
+    if not all(isinstance(name, str) for name in names):
+        raise ValueError(f"the names of emotions ({' or '.join(emotions.NAMED)}) are no texts")
+    return tuple(map(str, names))
 
 
 def _finish(path: Path, parts: dict[str, Part], config: Config) -> Dataset:
@@ -147,7 +169,8 @@ def _tasks(path: Path, parts: dict[str, Part], config: Config) -> tuple[dict[str
     low, high = -3.0, 3.0
     if "sentiment" in names and (config.low is None or config.high is None):
         y = np.concatenate([p.labels["sentiment"] for p in parts.values() if "sentiment" in p.labels])
-        small = bool(len(y)) and float(np.nanmax(np.abs(y))) <= 1
+        y = y[np.isfinite(y)]
+        small = bool(len(y)) and float(np.abs(y).max()) <= 1
         if small:
             low, high = -1.0, 1.0
             traps.append("sentiment: every label lies in [-1, 1], so that is taken as the scale (CH-SIMS); set low and high to overrule.")

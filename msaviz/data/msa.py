@@ -10,8 +10,6 @@ Written under a temporary name and renamed when complete. The planted truth of s
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from hashlib import sha256
@@ -20,17 +18,16 @@ from typing import Any
 
 import numpy as np
 
-from msaviz.data.dataset import Dataset, Split
+from msaviz.data.container import COLUMNS, opened
+from msaviz.data.dataset import Dataset
 from msaviz.data.load import Names, load
 from msaviz.data.mapped import pieces
-from msaviz.data.ragged import Ragged, Strings
+from msaviz.data.ragged import Strings
+from msaviz.files import atomic_folder, flushed
 from msaviz.options import Options
-from msaviz.types import Spec, Task
+from msaviz.reading import read_json
 
 FORMAT, VERSION, HEADER = "msaviz dataset", 1, "header.json"
-MAP_BYTES = 2**20
-"""Files above this size are mapped, smaller ones read: each mapping holds a file open."""
-COLUMNS = ("ids", "texts", "token_strings")
 
 
 class Config(Options):
@@ -52,19 +49,33 @@ class Msa:
         return path.is_dir() and (path / HEADER).is_file()
 
     def load(self, path: Path, options: Config | None = None) -> Dataset:
-        """Open the container; no sequence is read before a batch asks for it."""
+        """Open the container (`msaviz.data.container`); no frame is read before a batch asks for it."""
         if not isinstance(path, (str, Path)):
             raise ValueError("msa reads a folder: give the path of a .msa")
-        path = Path(path)
-        try:
-            header = json.loads((path / HEADER).read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{path / HEADER} is damaged: {error}") from None
-        if not isinstance(header, dict) or header.get("format") != FORMAT or header.get("version") != VERSION:
+        while True:
+            before = _which(path)
+            try:
+                dataset = self._load(Path(path), options)
+            except (ValueError, OSError):
+                if before == _which(path):
+                    raise
+            else:
+                if before == _which(path):
+                    return dataset  # else another process replaced the container in the meantime
+
+    def _load(self, path: Path, options: Config | None) -> Dataset:
+        header = read_json(path / HEADER)
+        if header.get("format") != FORMAT or header.get("version") != VERSION:
             raise ValueError(f"{path}: expected {FORMAT!r}, version {VERSION}; convert it again with `msaviz data convert`")
         config = options or Config()
-        dataset = _scaled(_open(path, header), config.low, config.high)
+        dataset = _scaled(opened(path, header), config.low, config.high)
         return dataset.select(config.modalities) if config.modalities else dataset
+
+
+def _which(path: str | Path) -> tuple[int, int]:
+    """What tells a folder from the one that had its name before."""
+    found = Path(path).stat()
+    return found.st_ino, found.st_ctime_ns
 
 
 def _scaled(dataset: Dataset, low: float | None, high: float | None) -> Dataset:
@@ -78,50 +89,6 @@ def _scaled(dataset: Dataset, low: float | None, high: float | None) -> Dataset:
     return replace(dataset, spec=replace(dataset.spec, tasks=tasks), fingerprint=signed)
 
 
-def _open(path: Path, header: dict[str, Any]) -> Dataset:
-    spec = header["spec"]
-    tasks = {name: Task(**{**task, "classes": tuple(task["classes"])}) for name, task in spec["tasks"].items()}
-    spec = Spec(spec["widths"], tasks, spec["vocabularies"], tuple(spec["domains"]), tuple(spec["modalities"]))
-
-    def read(name: str) -> np.ndarray:
-        return _array(path, name, header["arrays"])
-
-    def strings(name: str) -> Strings:
-        return Strings(read(f"{name}.blob.npy"), read(f"{name}.offsets.npy"))
-
-    pairs = {m: read(f"normalisation.{m}.npy") for m in header["normalisation"]}
-    normalisation = {m: (pair[0], pair[1]) for m, pair in pairs.items()}
-    splits = {}
-    for s in header["splits"]:
-        sequences = {m: Ragged(read(f"{s}/{m}.values.npy"), read(f"{s}/{m}.offsets.npy")) for m in spec.modalities}
-        labels = {task: read(f"{s}/label.{task}.npy") for task in tasks}
-        ids, texts, tokens = (strings(f"{s}/{c}") for c in COLUMNS)
-        splits[s] = Split(s, sequences, labels, read(f"{s}/domain.npy"), ids, texts, tokens, normalisation)
-    return Dataset(
-        header["name"],
-        spec,
-        splits,
-        header["fingerprint"],
-        tuple(header["traps"]),
-        header["unknown"],
-        frozenset(header["contextual"]),
-        normalisation,
-        columns={m: {d: (start, stop) for d, (start, stop) in owners.items()} for m, owners in header.get("columns", {}).items()},
-    )
-
-
-def _array(path: Path, name: str, arrays: dict[str, Any]) -> np.ndarray:
-    file = path / name
-    try:
-        large = file.stat().st_size > MAP_BYTES
-        array = np.load(file, mmap_mode="r" if large else None, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"{file}: missing or damaged ({error}); convert the source again") from None
-    if [list(array.shape), str(array.dtype)] != arrays.get(name):
-        raise ValueError(f"{file}: expected {arrays.get(name)}, got {[list(array.shape), str(array.dtype)]}; convert the source again")
-    return array
-
-
 def convert(
     source: str | Path | Dataset, dest: str | Path, progress: Callable[[int, int], None] | None = None, *, overwrite: bool = False
 ) -> Path:
@@ -132,8 +99,9 @@ def convert(
 def save(dataset: Dataset, dest: str | Path, progress: Callable[[int, int], None] | None = None, *, overwrite: bool = False) -> Path:
     """Write a container at `dest`, piece by piece; `progress(bytes done, bytes in all)` is called after each piece.
 
-    The result has the same fingerprint as the dataset. A reader of `dest` sees the old content or the new, never a half.
-    Raises ValueError if `dest` exists and `overwrite` is not set, or is something else than a container.
+    The result has the same fingerprint as the dataset. A reader of `dest` sees the old content or the new, never a half, and what
+    killed writers left beside it is removed. Raises ValueError if `dest` exists and `overwrite` is not set, or is something else than
+    a container, and OSError where it cannot be written.
     """
     dest = Path(dest).expanduser()
     if dest.exists():
@@ -141,17 +109,8 @@ def save(dataset: Dataset, dest: str | Path, progress: Callable[[int, int], None
             raise ValueError(f"{dest} exists and is no container of ours; choose another name, such as {dest.with_suffix('.msa')}")
         if not overwrite:
             raise ValueError(f"{dest} exists; overwrite=True replaces it")
-    dest.parent.mkdir(parents=True, exist_ok=True)
-    part, old = (dest.with_name(f".{dest.name}.{os.getpid()}.{end}") for end in ("part", "old"))
-    shutil.rmtree(part, ignore_errors=True)
-    try:
+    with atomic_folder(dest, overwrite=overwrite) as part:
         _write(dataset, part, progress or (lambda done, total: None))
-        if dest.exists():
-            dest.rename(old)
-        part.rename(dest)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
     return dest
 
 
@@ -163,10 +122,10 @@ def _write(dataset: Dataset, folder: Path, progress: Callable[[int, int], None])
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
         shapes[name] = [list(array.shape), str(array.dtype)]
-        if not name.endswith(".values.npy") or not array.nbytes:
-            np.save(file, array, allow_pickle=False)
-            continue
-        with file.open("wb") as stream:
+        with flushed(file) as stream:
+            if not name.endswith(".values.npy") or not array.nbytes:
+                np.save(stream, array, allow_pickle=False)
+                continue
             header = {"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False, "shape": array.shape}
             np.lib.format.write_array_header_1_0(stream, header)
             for piece in pieces(array):
@@ -189,7 +148,8 @@ def _write(dataset: Dataset, folder: Path, progress: Callable[[int, int], None])
         "columns": {m: dict(owners) for m, owners in dataset.columns.items()},
         "arrays": shapes,
     }
-    (folder / HEADER).write_text(json.dumps(header, indent=1, ensure_ascii=False), encoding="utf-8")
+    with flushed(folder / HEADER) as stream:
+        stream.write(json.dumps(header, indent=1, ensure_ascii=False).encode())
 
 
 def _arrays(dataset: Dataset) -> Iterator[tuple[str, np.ndarray]]:

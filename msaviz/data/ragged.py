@@ -23,8 +23,7 @@ class Ragged:
     offsets: np.ndarray  # int64[n + 1], from 0 to s, never falling
 
     def __post_init__(self) -> None:
-        if len(self.offsets) < 1 or self.offsets[0] != 0 or self.offsets[-1] != len(self.values):
-            raise ValueError(f"offsets must run from 0 to {len(self.values)} (the number of steps)")
+        _check(self.offsets, len(self.values), "steps")
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -65,13 +64,15 @@ class Ragged:
     @classmethod
     def from_padded(cls, padded: np.ndarray, valid: np.ndarray, dtype: type = np.float32) -> Ragged:
         """Keep the valid steps of `padded` [n t *w] as `dtype`: copied, so that it can be let go, or left in the file it is mapped from."""
-        values = cast(np.ndarray, Steps(padded, valid, dtype)) if mapping(padded) else padded[valid].astype(dtype, copy=False)
+        with np.errstate(over="ignore"):  # a number too large becomes infinite: a trap that is told, and 0 in a batch
+            values = cast(np.ndarray, Steps(padded, valid, dtype)) if mapping(padded) else padded[valid].astype(dtype, copy=False)
         return cls(values, offsets_of(valid.sum(1)))
 
     @classmethod
     def from_rows(cls, rows: Sequence[np.ndarray], dtype: type = np.float32) -> Ragged:
         """From a list of [t_i *w] arrays."""
-        values = np.concatenate([np.asarray(row) for row in rows]).astype(dtype, copy=False)
+        with np.errstate(over="ignore"):
+            values = np.concatenate([np.asarray(row) for row in rows]).astype(dtype, copy=False)
         return cls(values, offsets_of([len(row) for row in rows]))
 
     @classmethod
@@ -83,8 +84,9 @@ class Ragged:
 class Strings(Sequence[str]):
     """Many strings as one UTF-8 blob and offsets; each is decoded when asked for."""
 
-    def __init__(self, blob: np.ndarray, offsets: np.ndarray):
-        self.blob, self.offsets = blob, offsets
+    def __init__(self, blob: np.ndarray, offsets: np.ndarray, name: str = "texts"):
+        _check(offsets, len(blob), "bytes")
+        self.blob, self.offsets, self.name = blob, offsets, name
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -93,13 +95,25 @@ class Strings(Sequence[str]):
         if isinstance(row, slice):
             return [self[i] for i in range(*row.indices(len(self)))]
         row = range(len(self))[row]
-        return bytes(self.blob[self.offsets[row] : self.offsets[row + 1]]).decode("utf-8")
+        try:
+            return bytes(self.blob[self.offsets[row] : self.offsets[row + 1]]).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{self.name}: row {row} is no text ({error})") from None
 
     @classmethod
     def pack(cls, strings: Sequence[str]) -> Strings:
         """The same strings, packed."""
         encoded = [text.encode("utf-8") for text in strings]
         return cls(np.frombuffer(b"".join(encoded), np.uint8), offsets_of([len(text) for text in encoded]))
+
+
+def _check(offsets: np.ndarray, size: int, of: str) -> None:
+    """ValueError unless the offsets cut `size` things into rows."""
+    if np.ndim(offsets) != 1 or len(offsets) < 1 or offsets.dtype.kind != "i" or offsets[0] != 0 or offsets[-1] != size:
+        raise ValueError(f"offsets must run from 0 to {size} (the number of {of}), in whole numbers")
+    if (offsets[1:] < offsets[:-1]).any():
+        row = int(np.flatnonzero(offsets[1:] < offsets[:-1])[0])
+        raise ValueError(f"offsets must never fall; after {offsets[row]} stands {offsets[row + 1]} (row {row})")
 
 
 def offsets_of(lengths: Sequence[int] | np.ndarray) -> np.ndarray:

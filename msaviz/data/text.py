@@ -16,6 +16,20 @@ from pathlib import Path
 LONGEST = 50
 """Tokens of one utterance at most, [CLS] and [SEP] included, as in the field's files."""
 UNKNOWN, PADDING = 1, 0
+LONGEST_WORD = 100
+"""Characters of a word beyond which BERT does not look for its pieces: it is unknown."""
+UNWRITTEN = ("Cc", "Cf", "Co", "Cs")
+"""Unicode categories that BERT leaves out: controls, marks of direction and joiners, private use, halves of surrogate pairs."""
+IDEOGRAPHS = ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x2A6DF), (0x2A700, 0x2CEAF), (0x2F800, 0x2FA1F))
+
+
+def readable(texts: Sequence[str]) -> Sequence[str]:
+    """The same texts, or copies with U+FFFD for halves of surrogate pairs (of a JSON file or a pickle), which no UTF-8 file can hold."""
+    try:
+        "".join(texts).encode("utf-8")
+        return texts
+    except UnicodeEncodeError:
+        return [text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in texts]
 
 
 @lru_cache(1)
@@ -40,8 +54,9 @@ def wordpieces(text: str, vocabulary: Mapping[str, int], longest: int = LONGEST)
 
 
 def words(text: str) -> list[str]:
-    """Lower-case words without accents; every punctuation mark stands alone."""
-    plain = unicodedata.normalize("NFD", text.lower())
+    """Lower-case words without accents; every punctuation mark and every ideograph stands alone; what no reader sees is left out."""
+    seen = "".join(c for c in text if c in "\t\n\r" or (c != "\ufffd" and unicodedata.category(c) not in UNWRITTEN))
+    plain = unicodedata.normalize("NFD", seen.lower())
     spaced = "".join(f" {c} " if _is_mark(c) else c for c in plain if unicodedata.category(c) != "Mn")
     return spaced.split()
 
@@ -49,11 +64,13 @@ def words(text: str) -> list[str]:
 def _is_mark(character: str) -> bool:
     code = ord(character)
     ascii_mark = 33 <= code <= 47 or 58 <= code <= 64 or 91 <= code <= 96 or 123 <= code <= 126
-    return ascii_mark or unicodedata.category(character).startswith("P") or 0x4E00 <= code <= 0x9FFF
+    return ascii_mark or unicodedata.category(character).startswith("P") or any(low <= code <= high for low, high in IDEOGRAPHS)
 
 
 def _pieces(word: str, vocabulary: Mapping[str, int]) -> list[str]:
-    """The longest pieces from the left, or [UNK] when some part has none."""
+    """The longest pieces from the left, or [UNK] when some part has none or the word is too long."""
+    if len(word) > LONGEST_WORD:
+        return ["[UNK]"]
     found, start = [], 0
     while start < len(word):
         prefix = "##" if start else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,13 +12,16 @@ import pandas as pd
 from pydantic import Field, field_validator
 
 from msaviz.files import write_text
+from msaviz.interpret.domain_comparison import COLUMNS
 from msaviz.interpret.evolution import GENES, TRIALS, Evolution
 from msaviz.options import Options, paths, validated
+from msaviz.reading import read_json, reading
 from msaviz.search.genome import Genome, is_number
 from msaviz.search.proxy import OBJECTIVES
 from msaviz.search.sampler import DEFAULT, LINEAGE, SAMPLERS, TURN
 from msaviz.search.storage import JOURNAL, open_storage, open_study
 from msaviz.training.experiment import Experiment
+from msaviz.training.frames import AGAIN, read_frame
 from msaviz.training.run import Run
 
 if TYPE_CHECKING:
@@ -32,6 +34,9 @@ MEASURED, COPY_OF, MESSAGE, KEY, CURVE = "measured", "copy_of", "message", "key"
 STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
 MEASURES = ("error", "parameters", "seconds", "inherited", "epochs")
 WORDS = ("arm", "state", "crossed", "mutated", "gene", "value")
+WHOLE = ("trial", "generation", "parent", "other", "copy_of")
+TOLD = ("model", "objective", "protocol", "target", "metric", "against")
+"""Columns of trials and genes that hold text, or whole numbers, and those of the results that hold text."""
 
 
 class Settings(Options):
@@ -79,17 +84,22 @@ class Settings(Options):
 
 @dataclass(frozen=True)
 class Search:
-    """A search's folder. Everything is read when asked for, so that it may be looked at while it goes on."""
+    """A search's folder. Everything is read when asked for, so that it may be looked at while it goes on.
+
+    It may come from others, so a database or a server that its search.json names is asked only where `connect` says so (as whoever runs
+    the search does); else what its files tell is all.
+    """
 
     path: Path
+    connect: bool = False
 
     @classmethod
-    def open(cls, path: str | Path | Search) -> Search:
+    def open(cls, path: str | Path | Search, *, connect: bool = False) -> Search:
         if isinstance(path, Search):
             return path
         if not (Path(path) / "search.json").is_file():
             raise FileNotFoundError(f"{path} is no search: it has no search.json (`msaviz search MODEL --data SOURCE --out DIR` makes one)")
-        return cls(Path(path))
+        return cls(Path(path), connect)
 
     @property
     def name(self) -> str:
@@ -99,11 +109,16 @@ class Search:
     @cached_property
     def about(self) -> dict[str, Any]:
         """search.json: `name`, `storage` and `settings`."""
-        return json.loads((self.path / "search.json").read_text(encoding="utf-8"))
+        found, file = read_json(self.path / "search.json"), self.path / "search.json"
+        for key, kind in (("name", str), ("storage", str), ("settings", dict)):
+            if not isinstance(found.get(key), kind):
+                raise ValueError(f"{file}: expected {'an object' if kind is dict else 'a text'} under {key!r}; {AGAIN}")
+        return found
 
     @cached_property
     def settings(self) -> Settings:
-        return validated(Settings, self.about["settings"])
+        with reading(self.path / "search.json", AGAIN):
+            return validated(Settings, self.about["settings"])
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -111,27 +126,33 @@ class Search:
 
     @cached_property
     def _storage(self) -> BaseStorage:
-        return open_storage(self.about["storage"], self.path)
+        storage = self.about["storage"]
+        if storage and not self.connect:
+            trust = "if you trust that place, Search.open(path, connect=True) asks it"
+            raise ValueError(f"{self.path} keeps its trials at {storage!r}; {trust}")
+        return open_storage(storage, self.path)
 
     def study(self, arm: str) -> Study:
         """Optuna's study of an arm, for `optuna.visualization` and the like."""
         if arm not in self.arms:
             raise KeyError(f"no arm is called {arm!r}; these exist: {', '.join(self.arms)}")
-        return open_study(self._storage, f"{self.name}-{arm}", len(self.settings.objectives))
+        return open_study(self._storage, f"{self.name}-{arm}", len(self.settings.objectives), make=self.connect)
 
     @property
     def evolution(self) -> Evolution:
-        """Who was tried, as it is in the storage; as it was last written, where the storage is away."""
-        if not self.about["storage"] and not (self.path / JOURNAL).exists():
+        """Who was tried, as it is in the storage; as it was last written, where the storage is away or damaged, or not to be asked."""
+        away = not self.connect if self.about["storage"] else not (self.path / JOURNAL).exists()
+        if away and (self.path / "trials.csv").exists():
             return self._written()
         try:
-            records = {arm: recorded(self.study(arm)) for arm in self.arms}
+            with reading(self.path, AGAIN):
+                records = {arm: recorded(self.study(arm)) for arm in self.arms}
+                trials = [row(arm, trial) for arm, record in records.items() for trial in record]
+                genes = [line for arm, record in records.items() for trial in record for line in gene_rows(arm, trial)]
         except ValueError:
             if not (self.path / "trials.csv").exists():
                 raise
             return self._written()
-        trials = [row(arm, trial) for arm, record in records.items() for trial in record]
-        genes = [line for arm, record in records.items() for trial in record for line in gene_rows(arm, trial)]
         return self._evolution(pd.DataFrame(trials, columns=list(TRIALS)), pd.DataFrame(genes, columns=list(GENES)))
 
     def write(self) -> None:
@@ -141,7 +162,8 @@ class Search:
             write_text(self.path / f"{name}.csv", frame.to_csv(index=False))
 
     def _written(self) -> Evolution:
-        return self._evolution(read_csv(self.path / "trials.csv"), read_csv(self.path / "genes.csv"))
+        trials, genes = self.path / "trials.csv", self.path / "genes.csv"
+        return self._evolution(read_frame(trials, TRIALS, WORDS, WHOLE), read_frame(genes, GENES, WORDS, ["trial"]))
 
     def _evolution(self, trials: pd.DataFrame, genes: pd.DataFrame) -> Evolution:
         trials = trials.astype(dict.fromkeys(MEASURES, float))
@@ -155,7 +177,16 @@ class Search:
     def _decided(self) -> dict[str, Any]:
         """winners.json: `winners` (arm -> its trial and the names of its runs) and `warnings`; empty before they are known."""
         path = self.path / "winners.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"winners": {}, "warnings": []}
+        if not path.exists():
+            return {"winners": {}, "warnings": []}
+        found = read_json(path)
+        with reading(path, AGAIN):
+            names = [name for winner in found["winners"].values() for name in winner["runs"]]
+            if strange := [name for name in names if name in ("", ".", "..") or Path(name).name != name]:
+                raise ValueError(f"{strange[0][:80]!r} is no folder of a run")
+            if not all(isinstance(note, str) for note in found["warnings"]) or not all(w["runs"] for w in found["winners"].values()):
+                raise ValueError("expected the names of each winner's runs, and texts under 'warnings'")
+        return found
 
     @property
     def winners(self) -> dict[str, Experiment]:
@@ -173,7 +204,7 @@ class Search:
     def results(self) -> pd.DataFrame:
         """The winners on the test split: the columns of the table `domain_comparison` (`model` is the arm, `target` the set of modalities,
         or their "mean" or "worst" over all sets), then `against`: the arm by which gains are measured."""
-        return read_csv(self.path / "results.csv")
+        return read_frame(self.path / "results.csv", (*COLUMNS, "against"), TOLD)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -205,14 +236,6 @@ def gene_rows(arm: str, trial: FrozenTrial) -> list[dict[str, Any]]:
 
 def _number(value: Any) -> float:
     return float(value) if is_number(value) or isinstance(value, bool) else float("nan")
-
-
-def read_csv(path: Path) -> pd.DataFrame:
-    """A frame that was kept; an empty word is a word."""
-    if not path.exists():
-        raise FileNotFoundError(f"{path.parent} has no {path.name} yet; the same `msaviz search` goes on with it")
-    frame = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=dict.fromkeys(WORDS, str))
-    return frame.fillna({name: "" for name in WORDS if name in frame})
 
 
 MORE = ("trials", "finalists", "seeds")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,13 +12,15 @@ import pandas as pd
 from torch import nn
 
 from msaviz.files import write_json, write_text
+from msaviz.reading import read_json
 from msaviz.training.domains import unseen_domains
+from msaviz.training.frames import read_frame
 from msaviz.training.protocols import PREDICTIONS, evaluate_predictions
 from msaviz.training.run import Run
 from msaviz.training.selection import choose, named_selection
 
-WORDS = dict.fromkeys(("run", "model", "protocol", "split", "subset", "domain", "task"), str)
-NUMBERS = ("seed", "rate", "example", "label", "prediction")
+WHOLE = ("seed", "example")
+WORDS = ("run", "model", "protocol", "split", "subset", "domain", "task")
 
 
 @dataclass(frozen=True)
@@ -84,14 +85,14 @@ def _mark(weights: Path, folder: Path) -> str:
 
 
 def _read(path: Path, run: Run) -> pd.DataFrame | None:
-    """What was kept; None where nothing was, or by a version that kept other columns."""
-    about = path.with_suffix(".json")
-    if not (path.is_file() and about.is_file()):
+    """What was kept; None where nothing was, what is there is damaged, or by a version that kept other columns: it is made anew."""
+    try:
+        frame, about = read_frame(path, PREDICTIONS, WORDS, WHOLE), read_json(path.with_suffix(".json"))
+    except (FileNotFoundError, ValueError):
         return None
-    # a domain may be called "NA": only in columns of numbers does an empty cell mean "no number"
-    frame = pd.read_csv(path, dtype=WORDS, keep_default_na=False, na_values={name: [""] for name in NUMBERS})
-    if list(frame.columns) != PREDICTIONS:
+    notes = about.get("warnings")
+    if not (isinstance(notes, list) and all(isinstance(note, str) for note in notes)):
         return None
     frame["run"] = run.name  # the folder may have been renamed since
-    frame.attrs |= json.loads(about.read_text(encoding="utf-8"))
+    frame.attrs |= about
     return frame

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
@@ -15,22 +15,28 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from msaviz.data.domains import hold_out
+from msaviz.data.header import spec_of
 from msaviz.data.load import Dataset, load
 from msaviz.data.missing import Corruption, Nothing, corrupt
 from msaviz.files import write_json
 from msaviz.interpret.attribution import Attribution, attribute
 from msaviz.interpret.trace import Trace, observe
-from msaviz.options import paths, validated
+from msaviz.options import override, paths, validated
+from msaviz.reading import read_json, reading
 from msaviz.training.experiment import Experiment
+from msaviz.training.frames import read_frame, read_lines
 from msaviz.training.system import build
-from msaviz.types import Batch, Spec, Task
+from msaviz.training.weights import AGAIN, Measured, fill, read_weights
+from msaviz.types import Batch, Spec
 
 RECORDED = ("msaviz", "torch", "numpy", "pandas", "transformers", "scikit-learn", "safetensors", "pydantic")
-HISTORY = ["step", "epoch", "split", "domain", "metric", "value"]
+KINDS = {"step": int, "epoch": int, "split": str, "domain": str, "metric": str, "value": float}
+HISTORY = list(KINDS)
+PREDICTED = ("split", "example", "label", "prediction")
+NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 @lru_cache(maxsize=2)
@@ -45,7 +51,11 @@ def _dataset(source: str, sources: tuple[str, ...], targets: tuple[str, ...]) ->
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder. Everything is read from disk when asked for; nothing here changes the folder but `create`."""
+    """A run folder. Everything is read from disk when asked for; nothing here changes the folder but `create`.
+
+    It may come from others: no number in it is believed before it is compared with what is there, and its data, wherever the
+    options say that they lie, are opened only by what asks for them (`dataset` and all that reads batches).
+    """
 
     path: Path
 
@@ -95,26 +105,31 @@ class Run:
 
     @cached_property
     def options(self) -> dict[str, Any]:
-        return json.loads((self.path / "options.json").read_text(encoding="utf-8"))
+        found, file = read_json(self.path / "options.json"), self.path / "options.json"
+        if wrong := [key for key in ("experiment", "data", "spec") if not isinstance(found.get(key), dict)]:
+            raise ValueError(f"{file}: expected an object under {wrong[0]!r}; {AGAIN}")
+        if wrong := [key for key in ("name", "fingerprint") if not isinstance(found["data"].get(key), str)]:
+            raise ValueError(f"{file}: expected a text under 'data.{wrong[0]}'; {AGAIN}")
+        return found
 
     @cached_property
     def experiment(self) -> Experiment:
-        return validated(Experiment, self.options["experiment"])
+        with reading(self.path / "options.json"):
+            return validated(Experiment, self.options["experiment"])
 
     @property
     def model_name(self) -> str:
-        return self.options["experiment"]["model"]["name"]
+        with reading(self.path / "options.json", AGAIN):
+            return str(self.options["experiment"]["model"]["name"])
 
     @cached_property
     def environment(self) -> dict[str, Any]:
-        return json.loads((self.path / "environment.json").read_text(encoding="utf-8"))
+        return read_json(self.path / "environment.json")
 
     @cached_property
     def spec(self) -> Spec:
-        saved = dict(self.options["spec"])
-        tasks = {name: Task(**{**task, "classes": tuple(task["classes"])}) for name, task in saved.pop("tasks").items()}
-        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()}
-        return Spec(tasks=tasks, **fields)
+        with reading(self.path / "options.json", AGAIN):
+            return spec_of(self.options["spec"])
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -137,17 +152,22 @@ class Run:
         )
 
     def model(self, epoch: int | None = None) -> nn.Module:
-        """The trained system (text encoder and model) in eval mode, on the CPU; or that of an `epoch` in `epochs`."""
+        """The trained system (text encoder and model) in eval mode, on the CPU; or that of an `epoch` in `epochs`.
+
+        Nothing is downloaded for it. FileNotFoundError where there are no weights, ValueError where they do not fit the options.
+        """
         path = self.path / "weights.safetensors" if epoch is None else self.snapshot(epoch)
         if epoch is not None and not path.exists():
             kept = ", ".join(map(str, self.epochs)) or "none; train with --set train.snapshots=N"
             raise FileNotFoundError(f"{self.path} kept no weights of epoch {epoch}; it kept those of: {kept}")
         if not path.exists():
             raise FileNotFoundError(f"{self.path} has no weights yet; finish it with `msaviz train … --out {self.path} --resume`")
+        spec, options = self.spec, override(self.experiment, {"text.allow_download": False})
         with torch.inference_mode(False):  # weights made in inference mode could never be differentiated through
-            system = build(self.spec, self.experiment)
-            system.load_state_dict(load_file(path))
-        return system.eval()
+            weights = read_weights(path)
+            with reading(self.path, AGAIN), Measured(self.path, path.stat().st_size, len(weights)):
+                system = build(spec, options)
+            return fill(system, weights, path).eval()
 
     def snapshot(self, epoch: int) -> Path:
         """Where the weights of an epoch lie, if they were kept (`train.snapshots`)."""
@@ -156,7 +176,7 @@ class Run:
     @property
     def epochs(self) -> tuple[int, ...]:
         """The epochs (from 1) whose weights were kept."""
-        return tuple(sorted(int(path.stem) for path in (self.path / "epochs").glob("*.safetensors")))
+        return tuple(sorted(int(path.stem) for path in (self.path / "epochs").glob("*.safetensors") if NUMBER.fullmatch(path.stem)))
 
     @cached_property
     def _model(self) -> nn.Module:
@@ -164,13 +184,13 @@ class Run:
 
     def history(self) -> pd.DataFrame:
         """run, step, epoch, split, domain, metric, value: one row a number."""
-        frame = pd.DataFrame([json.loads(line) for line in (self.path / "history.jsonl").read_text().splitlines()], columns=HISTORY)
+        frame = read_lines(self.path / "history.jsonl", KINDS)
         frame.insert(0, "run", self.name)
         return frame
 
     def predictions(self, split: str = "test") -> pd.DataFrame:
         """example, split, label, prediction of the kept checkpoint on complete input."""
-        frame = pd.read_csv(self.path / "predictions.csv")
+        frame = read_frame(self.path / "predictions.csv", PREDICTED, words=["split"], whole=["example"])
         return frame[frame["split"] == split].reset_index(drop=True)
 
     def batches(

@@ -215,6 +215,12 @@ def test_what_is_no_pickle_is_left_alone(tmp_path):
         ({}, "modalities=gaze", "there is no gaze; these exist: text, audio, vision"),
         ({}, "emotions=a+b", "classes 0 to 5, but 2 names"),
         ({}, "splits=train+valid", "must name the 2 lists"),
+        ({"test": ["Ses10", "Ses10"]}, "", "test names 1 dialogues more than once"),
+        ({"test": ["Ses10", []]}, "", "two lists of dialogue ids"),
+        ({"labels": by_dialogue(lambda i, j: 10**9)}, "", "a.pkl: the highest class number is 1e\\+09; expected 0 to 999"),
+        ({"labels": by_dialogue(lambda i, j: -1)}, "", "a.pkl: the highest class number is -1"),
+        ({"speakers": {"Ses00": np.zeros(())}}, "domain=speaker", "no part names speakers"),
+        ({"labels": {name: [] for name in TRAIN}}, "", "expected dicts of vectors and of class numbers"),
     ],
 )
 def test_errors_say_what_was_found(tmp_path, change, options, words):

@@ -164,14 +164,14 @@ def test_a_program_can_do_nothing_to_the_file_that_its_blocks_lie_in(tmp_path, s
     path = tmp_path / "a.pkl"
     content = pickle.PROTO + b"\x04" + pickle.BINBYTES + (100).to_bytes(4, "little") + b"x" * 100 + program + pickle.STOP
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="a.pkl is damaged"):
+    with pytest.raises(ValueError, match=r"a.pkl(: refused, because it makes an object| is damaged)"):
         unpickle.load(path)
     assert path.read_bytes() == content
 
 
 def test_a_small_file_that_announces_too_much_says_so():
     content = pickle.PROTO + b"\x05" + pickle.BINBYTES8 + (2**62).to_bytes(8, "little") + b"."
-    with pytest.raises(ValueError, match="is damaged: it announces more bytes than fit into memory"):
+    with pytest.raises(ValueError, match="it announces 4,611,686,018,427,387,904 more bytes and has 1"):
         unpickle.loads(content)
 
 
@@ -185,7 +185,7 @@ def test_a_file_cut_anywhere_is_told(tmp_path, small_limits, protocol):
             unpickle.load(path)
 
 
-def test_only_blocks_are_left_in_the_file_and_many_small_things_are_read_as_a_whole(tmp_path, monkeypatch, small_limits):
+def test_only_blocks_are_left_in_the_file(tmp_path, monkeypatch, small_limits):
     content = {"x": np.arange(100.0), "small": np.arange(3), "raw": b"b" * 100, "grown": bytearray(b"c" * 100), "words": ["word"] * 500}
     path = tmp_path / "a.pkl"
     for protocol in (3, 4, 5):
@@ -196,11 +196,6 @@ def test_only_blocks_are_left_in_the_file_and_many_small_things_are_read_as_a_wh
         assert not found["x"].flags.writeable
         assert mapping(found["small"]) is None
         assert (found["raw"], found["grown"], found["words"]) == ("b" * 100, "c" * 100, content["words"])
-    monkeypatch.setattr(unpickle, "MAP_SMALL", 1_000)
-    path.write_bytes(pickle.dumps(content, protocol=3))
-    found = unpickle.load(path)
-    assert mapping(found["x"]) is None
-    np.testing.assert_array_equal(found["x"], content["x"])
 
 
 def peak_share(act, path):

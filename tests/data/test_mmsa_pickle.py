@@ -183,12 +183,60 @@ def test_minus_infinity_lengths_beyond_and_frames_beyond(tmp_path):
         ({"regression_labels": None, "classification_labels": None}, "neither it nor 'classification_labels' is there"),
         ({"regression_labels": np.zeros((ROWS, 4))}, r"expected one number a row, \[12\]; got \[12, 4\]"),
         ({"id": ["a"]}, "key 'id': expected 12 rows, as many as labels; got 1"),
+        ({"id": 5}, "key 'id': expected 12 rows, as many as labels; got a int"),
+        ({"id": np.array("a")}, "key 'id': expected 12 rows, as many as labels; got a ndarray"),
+        ({"raw_text": {"a": 1}}, "key 'raw_text': expected 12 rows, as many as labels; got a dict"),
+        ({"id": [[1, [2]]] * ROWS}, "key 'id': within a row, its rows are of different shapes"),
+        ({"audio": [[1.0], [1.0, 2.0]] * 6}, "key 'audio': its rows are of different shapes"),
+        ({"audio": np.zeros((ROWS, 6, 0))}, r"key 'audio': expected numbers \[12 t w\]"),
+        ({"audio": [[["a" * 10_000]], *[[["b"]]] * 11]}, r"expected numbers \[12 t w\]; got \[12, 1, 1\] of object"),
+        ({"vision": np.float32(3)}, "key 'vision': expected a row for each utterance; got a float32"),
+        ({"text_bert": np.full((ROWS, 3, 8), "a")}, r"key 'text_bert': expected \[12 3 t\]"),
+        ({"text_bert": np.full((ROWS, 3, 8), 2.0**40)}, "row 0 holds ids that are no integers"),
+        ({"audio_lengths": ["a"] * ROWS}, "key 'audio_lengths': row 0 holds a length that is no integer"),
+        ({"audio_lengths": [3] * 5 + [2.5] + [3] * 6}, "key 'audio_lengths': row 5 holds a length that is no integer"),
+        ({"audio_lengths": np.full(ROWS, np.nan)}, "key 'audio_lengths': row 0 holds a length that is no integer"),
+        ({"regression_labels": 3.0}, "key 'regression_labels': expected a row for each utterance; got a float"),
+        ({"regression_labels": [[1], [1, 2]] * 6}, "key 'regression_labels': its rows are of different shapes"),
+        ({"classification_labels": np.zeros((ROWS, 2))}, r"expected one class a row; got \[12, 2\]"),
+        ({"emotion_names": [1, 2]}, r"a.pkl: the names of emotions \(emotion_names or emotion_classes\) are no texts"),
+        ({"vision": None, "visual": [1], "video": [1]}, "a.pkl: two of these keys mean the same: .*visual"),
     ],
 )
 def test_errors_name_file_split_key_row_and_remedy(tmp_path, changes, expected):
     write(tmp_path / "a.pkl", **changes)
     with pytest.raises(ValueError, match=expected):
         load(tmp_path / "a.pkl")
+
+
+def test_numbers_beyond_float32_rows_without_a_label_and_empty_splits_are_no_errors(tmp_path):
+    made = {s: rows(i)[0] for i, s in enumerate(("train", "valid", "test"))}
+    made["train"]["audio"] = np.where(made["train"]["audio"] > 1, 1e300, made["train"]["audio"].astype(np.float64))
+    made["valid"]["regression_labels"] = np.full(ROWS, np.nan)
+    made["test"] = {key: column[:0] for key, column in made["test"].items()}
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(made, protocol=4))
+    data = load(tmp_path / "a.pkl")
+    assert data["train"].batch(np.arange(ROWS)).x["audio"].isfinite().all()
+    assert any(t.startswith("audio: ") and "infinite" in t for t in data.traps)
+    assert np.isnan(data["valid"].labels["sentiment"]).all()
+    assert len(data["test"]) == 0
+
+
+def test_a_class_number_without_end_makes_no_classes(tmp_path):
+    write(tmp_path / "a.pkl", emotion_labels=np.full(ROWS, 1e9))
+    with pytest.raises(ValueError, match=r"a.pkl, emotion labels: there is a class 1e\+09; a task has at most 1000 classes"):
+        load(tmp_path / "a.pkl")
+
+
+def test_of_two_names_for_one_thing_the_usual_one_counts(tmp_path):
+    write(tmp_path / "a.pkl", visual=np.ones((ROWS, 7)))
+    data = load(tmp_path / "a.pkl")
+    assert data.spec.widths["vision"] == 4
+    assert "Keys that are not read: visual." in data.traps
+    split = rows()[0]
+    (tmp_path / "b.pkl").write_bytes(pickle.dumps({"train": split, "valid": split, "dev": split}))
+    with pytest.raises(ValueError, match="'dev' and 'valid' are the same split; keep one of them"):
+        load(tmp_path / "b.pkl")
 
 
 @pytest.mark.parametrize("content", [[1, 2], {"train": 3}, {"rows": {}}])
