@@ -22,6 +22,7 @@ from msaviz.files import write_json
 from msaviz.options import override, validated
 from msaviz.search.proxy import searched
 from msaviz.search.record import MEASURED, Search, Settings, difference
+from msaviz.search.storage import without_secrets
 from msaviz.search.winners import decide
 from msaviz.search.worker import arms_of, work
 from msaviz.training.experiment import Experiment
@@ -70,15 +71,15 @@ def search(
         finally:
             found.write()
         decide(found, workers=workers, progress=progress)
-    except KeyboardInterrupt:
-        tqdm.write(f"stopped; the same command goes on with {found.path}", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        stop.add_note(f"stopped; the same command goes on with {found.path}")  # a notebook shows it; the shell has a line of its own
         raise
     return found
 
 
 def begin(experiment: Experiment, out: str | Path, options: dict[str, Any], storage: str = "") -> Search:
     """The search's folder, new or as it was; ValueError for what does not exist, or if another search is there."""
-    dataset = searched(experiment)
+    storage, dataset = without_secrets(storage), searched(experiment)
     told = {"experiment": prepared(experiment), "modalities": dataset.spec.modalities, "data": dataset.fingerprint}
     settings = validated(Settings, {**told, **options})
     if not settings.genome.ranges:
@@ -92,7 +93,7 @@ def begin(experiment: Experiment, out: str | Path, options: dict[str, Any], stor
         if there["storage"] != storage:
             raise ValueError(f"{path} keeps its trials in {there['storage'] or 'its journal'!r}, not in {storage or 'its journal'!r}")
         about["name"] = there["name"]  # the folder may have been renamed since
-    found = Search(path)
+    found = Search(path, connect=True)
     write_json(path / "search.json", about)
     for arm in found.arms:
         study = found.study(arm)

@@ -9,17 +9,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from msaviz.data.dataset import Dataset
 from msaviz.data.load import load
-from msaviz.files import atomic
 from msaviz.options import override
 from msaviz.training.experiment import Experiment
 from msaviz.training.learnt import learnable
 from msaviz.training.loop import Trainer
 from msaviz.training.validation import score_of
+from msaviz.training.weights import read_weights
+from msaviz.training.written import write_weights
 
 GoOn = Callable[[int, float, int], bool]
 """(epoch from 1, best score so far, parameters) -> whether to train on."""
@@ -70,7 +70,7 @@ def measure(experiment: Experiment, dataset: Dataset, parent: Path | None, go_on
     try:
         trainer = Trainer(experiment, dataset)
         parameters = sum(p.numel() for p in learnt(trainer.system).values())
-        share = inherit(trainer, load_file(parent)) if parent is not None and parent.is_file() else 0.0
+        share = inherit(trainer, read_weights(parent)) if parent is not None and parent.is_file() else 0.0
         stopped = []
         trainer.fit(progress=False, go_on=lambda epoch, best: go_on(epoch, best, parameters) or bool(stopped.append(epoch)))
     finally:
@@ -109,8 +109,7 @@ def inherit(trainer: Trainer, weights: Mapping[str, Tensor]) -> float:
 
 def keep(weights: Mapping[str, Tensor], path: Path) -> None:
     """Write the weights that children may begin with."""
-    with atomic(path) as temporary:
-        save_file({name: weight.contiguous() for name, weight in weights.items()}, temporary)
+    write_weights(path, weights)
 
 
 def _complete(trainer: Trainer) -> float:

@@ -10,13 +10,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msaviz.reading import reading
+
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
     from optuna.study import Study
+    from sqlalchemy.engine import URL
 
 JOURNAL = "journal.log"
 GRACE = 10
 """Seconds after which a lock on the journal is taken from a process that died with it (it is held for milliseconds)."""
+PASSWORD = "MSAVIZ_STORAGE_PASSWORD"
+"""The environment variable with the password of a database: it stands in no file and in no command line."""
+SECRETS = {"password", "passwd", "pwd", "sslpassword", "secret", "token"}
+"""Options of a database's URL that are no place for a secret either."""
 WAIT = 10
 """Seconds that a gRPC server has to answer."""
 
@@ -33,7 +40,7 @@ def open_storage(storage: str, folder: Path) -> BaseStorage:
             return _proxy(storage)
         from optuna.storages import get_storage
 
-        return get_storage(storage)
+        return get_storage(_with_password(storage))
     except ImportError as error:
         raise ValueError(f"the storage {storage!r} needs a package that is not installed ({error}); see the extra `search`") from None
     except Exception as error:
@@ -42,12 +49,46 @@ def open_storage(storage: str, folder: Path) -> BaseStorage:
         raise ValueError(f"no storage answers at {storage!r}: {' '.join(str(error).split())[:200]}") from None
 
 
+def without_secrets(storage: str) -> str:
+    """The storage as it may be kept in a file and named in messages; ValueError for a URL with a password in it."""
+    if storage and not storage.startswith("grpc://"):
+        url = _url(storage)
+        if url is not None and (url.password or SECRETS & {key.lower() for key in url.query}):
+            raise ValueError(
+                "a password in the storage's URL would be kept in search.json and seen by everybody on this machine; "
+                f"leave it out of the URL, and put it into the environment variable {PASSWORD}"
+            )
+    return storage
+
+
+def _with_password(storage: str) -> str:
+    """The URL with the password that the environment holds, if there is one for it."""
+    url, password = _url(storage), os.environ.get(PASSWORD)
+    return url.set(password=password).render_as_string(hide_password=False) if url is not None and url.username and password else storage
+
+
+def _url(storage: str) -> URL | None:
+    """The parts of a database's URL; None for what is none, of which Optuna says what is wrong."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        return make_url(storage)
+    except (ArgumentError, ValueError):
+        return None
+
+
 def _journal(path: Path) -> BaseStorage:
-    """The journal, under a lock that NFS keeps too; a last line that a crash cut short is removed."""
+    """The journal, under a lock that NFS keeps too; a last line that a crash cut short is removed.
+
+    It is read as JSON, line by line: only the storages of optuna that keep snapshots (Redis) unpickle anything, and none is opened here.
+    """
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
     path = path.absolute()
+    if path.is_symlink() or (path.exists() and not path.is_file()):  # what is cut short must be ours
+        raise ValueError(f"{path} is a link, or no plain file; put the journal itself there")
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = JournalFileOpenLock(str(path), grace_period=GRACE)
     if path.exists() and path.read_bytes()[-1:] not in (b"", b"\n"):
@@ -57,7 +98,8 @@ def _journal(path: Path) -> BaseStorage:
             os.truncate(path, whole)
         finally:
             lock.release()
-    return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+    with reading(path, "copy the folder again, or search anew into another"):
+        return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
 
 
 def _proxy(address: str) -> BaseStorage:
@@ -76,11 +118,16 @@ def _proxy(address: str) -> BaseStorage:
     return proxy
 
 
-def open_study(storage: BaseStorage, name: str, objectives: int) -> Study:
-    """The study of this name, made if there is none; everything is made small."""
+def open_study(storage: BaseStorage, name: str, objectives: int, *, make: bool = True) -> Study:
+    """The study of this name; everything is made small. Where there is none it is made, or it is a ValueError."""
     import optuna
 
     optuna.logging.set_verbosity(logging.WARNING)
+    if not make:
+        try:
+            return optuna.load_study(storage=storage, study_name=name)
+        except KeyError:
+            raise ValueError(f"the storage holds no study {name!r}") from None
     directions = [optuna.study.StudyDirection.MINIMIZE] * objectives
     return optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
 

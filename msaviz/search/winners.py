@@ -15,13 +15,14 @@ from tqdm.auto import tqdm
 
 from msaviz.files import write_json, write_text
 from msaviz.interpret.pareto_front import nondominated
+from msaviz.locks import Held
 from msaviz.options import override
 from msaviz.search.record import COPY_OF, MEASURED, MESSAGE, Search, recorded
 from msaviz.search.sampler import DEFAULT, TURN
 from msaviz.training.domains import WHOLE
 from msaviz.training.experiment import Experiment
 from msaviz.training.gains import Trial, comparison
-from msaviz.training.jobs import parallel
+from msaviz.training.jobs import in_turn, parallel
 from msaviz.training.kept import predicted
 from msaviz.training.loop import train
 from msaviz.training.metrics import floor
@@ -130,25 +131,27 @@ def _best(several: Sequence[Finalist], trained: Mapping[Finalist, Sequence[Run]]
 
 def train_all(jobs: Sequence[tuple[Experiment, Path]], workers: int, bar: Any) -> Failures:
     """Train what is not done yet, several at a time; folder -> error, of those that could not be."""
-    todo = {path: experiment for experiment, path in jobs if not Run(path).done}
+    todo = {path: (path, experiment) for experiment, path in jobs if not Run(path).done}
     bar.total = (bar.total or 0) + len(todo)
     bar.refresh()
     failed = {}
     with parallel(_run, min(workers, max(1, len(todo)))) as each:
-        for path, error in each(list(todo.items())):
+        for path, error in in_turn(each, todo, bar.set_postfix_str):
             bar.update()
             if error:
                 failed[path] = error
     return failed
 
 
-def _run(job: tuple[Path, Experiment]) -> tuple[Path, str]:
-    """Train one run, or go on with it; (its folder, "" or what went wrong)."""
+def _run(job: tuple[Path, Experiment]) -> tuple[Path, str | Held]:
+    """Train one run, or go on with it; (its folder, "" or what went wrong, or that it is held)."""
     import torch
 
     (path, experiment), threads = job, torch.get_num_threads()
     try:
         train(experiment, path, resume=True, progress=False)
+    except Held as error:
+        return path, error
     except (ValueError, ArithmeticError, RuntimeError, MemoryError) as error:
         return path, " ".join(f"{type(error).__name__}: {error}".split())
     finally:

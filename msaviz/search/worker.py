@@ -6,7 +6,6 @@ Any number of workers, of one machine or of several, meet in the storage alone. 
 from __future__ import annotations
 
 import math
-import os
 import statistics
 import sys
 import threading
@@ -27,6 +26,7 @@ from msaviz.search.record import COPY_OF, CURVE, KEY, MEASURED, MESSAGE, Search,
 from msaviz.search.sampler import AGAIN, DEFAULT, LINEAGE, TURN, Seeded, turn_of
 from msaviz.search.storage import is_gone, this_process
 from msaviz.training.experiment import Experiment
+from msaviz.training.jobs import end_with
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -275,13 +275,10 @@ def _state(name: str) -> Any:
 
 def main(folder: str, parent: str = "") -> None:
     """Work for the search in `folder`, as long as the process `parent` (if one is named) is there."""
-
-    def told() -> None:
-        if parent and os.getppid() != int(parent):
-            sys.exit("the search that this worker belongs to has ended; the same command goes on")
-
+    if parent:
+        end_with(int(parent))
     try:
-        work(Search.open(folder), told=told)
+        work(Search.open(folder, connect=True))
     except KeyboardInterrupt:
         sys.exit(130)
 

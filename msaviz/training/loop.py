@@ -18,12 +18,15 @@ from tqdm.auto import tqdm
 from msaviz.catalog import OBJECTIVES
 from msaviz.data.load import Dataset, load
 from msaviz.data.missing import corrupt
-from msaviz.files import locked, write_text
+from msaviz.files import write_text
+from msaviz.locks import locked
 from msaviz.nn.parallel import sharing
-from msaviz.training.checkpoint import read_checkpoint, write_checkpoint
+from msaviz.terminal import visible
+from msaviz.training.checkpoint import read_checkpoint, resuming, write_checkpoint
 from msaviz.training.components import with_fewer
 from msaviz.training.distil import lessons_of
 from msaviz.training.experiment import Experiment
+from msaviz.training.finite import check_gradients, check_loss, check_weights
 from msaviz.training.learnt import epoch_order, learnable, training_split
 from msaviz.training.modulation import modulation_of
 from msaviz.training.optimization import choose_device, make_optimizer, total_steps
@@ -53,6 +56,7 @@ def train(experiment: Experiment, out: str | Path | None = None, *, resume: bool
     path = Path(out) if out is not None else Path("runs") / f"{experiment.model_name}-{Path(dataset.name).stem}-{experiment.seed}"
     if (path / "done").exists():
         run = Run.same(path, experiment)
+        (path / "checkpoint").unlink(missing_ok=True)  # of a training that was killed in its last moment
     else:
         with locked(path, "training") if rank == 0 else nullcontext():
             if (path / "checkpoint").exists() and not resume:
@@ -99,7 +103,8 @@ class Trainer:
         self.candidates = self._candidates()
         self.validator = Validator(experiment, dataset, self.device)
         self.average = copy.deepcopy(self.system).eval().requires_grad_(False) if self.options.ema else None
-        self.optimizer, self.schedule = make_optimizer(self.system, self.options, len(self.learnt), [*self._beside()])
+        beside = [p for name, part in self._learning.items() if name for p in part.parameters()]
+        self.optimizer, self.schedule = make_optimizer(self.system, self.options, len(self.learnt), beside)
         self.total = total_steps(self.options, len(self.learnt))
         self.best_state: dict[str, torch.Tensor] = {}
         self.state = Progress()
@@ -108,10 +113,11 @@ class Trainer:
         if hasattr(self.system.model, "remember") or self.lessons is not None:
             self.system.register_forward_hook(self._note)
 
-    def _beside(self) -> Iterator[nn.Parameter]:
-        """What is trained beside the system."""
-        for part in (self.objective, self.lessons):
-            yield from part.parameters() if part is not None else ()
+    @property
+    def _learning(self) -> dict[str, nn.Module]:
+        """All that is trained, by name; the system's own parts stand for themselves."""
+        parts = {"": self.system, "objective": self.objective, "lessons": self.lessons}
+        return {name: part for name, part in parts.items() if part is not None}
 
     def _whole_train(self) -> Iterator[Batch]:
         """The train split, complete, as the model reads it: token ids are vectors already."""
@@ -133,8 +139,7 @@ class Trainer:
         """Train to the end, or until `go_on(epoch from 1, best score so far)` says no; then leave everything in the run's folder."""
         o, state = self.options, self.state
         name = self.run.name if self.run is not None else "training"
-        bar = tqdm(total=o.epochs, initial=state.epoch, desc=name, unit="epoch", disable=not progress, leave=False)
-        with bar:
+        with tqdm(total=o.epochs, initial=state.epoch, desc=visible(name), unit="epoch", disable=not progress, leave=False) as bar:
             while state.epoch < o.epochs and state.epoch - max(state.best_epoch, self.candidates - 1) <= o.patience:
                 self._train_epoch()
                 score = self._validate()
@@ -197,11 +202,7 @@ class Trainer:
             loss.backward()
             waiting += 1
             found = torch.stack([*terms.values(), loss]).tolist()  # one wait for the device, not one a term
-            if not math.isfinite(found[-1]):
-                bad = [name for name, value in zip(terms, found, strict=False) if not math.isfinite(value)]
-                raise FloatingPointError(
-                    f"loss is not finite in epoch {self.state.epoch + 1} (terms: {', '.join(bad)}); lower train.lr or train.clip"
-                )
+            check_loss(dict(zip((*terms, "total"), found, strict=True)), self.state.epoch + 1)
             for name, value in zip((*terms, "total"), found, strict=True):
                 sums[name] = sums.get(name, 0.0) + value * whole
             rows += whole
@@ -212,6 +213,7 @@ class Trainer:
                 waiting = 0
         if waiting:
             self._step(waiting)  # the tail steps too
+        check_weights(self._learning, self.state.epoch + 1)
         self._log("train", {f"loss/{name}": value / rows for name, value in mean_over_processes(sums, self.world).items()})
 
     def _terms(self, batch: Batch) -> dict[str, torch.Tensor]:
@@ -222,8 +224,8 @@ class Trainer:
         return terms if self.lessons is None else {**terms, **self.lessons(*self.seen[-1])}
 
     def _step(self, accumulated: int) -> None:
-        parameters = average_gradients([*self.system.parameters(), *self._beside()], accumulated, self.world)
-        nn.utils.clip_grad_norm_(parameters, self.options.clip)
+        parameters = average_gradients([p for part in self._learning.values() for p in part.parameters()], accumulated, self.world)
+        check_gradients(nn.utils.clip_grad_norm_(parameters, self.options.clip), self._learning, self.state.epoch + 1)
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -274,13 +276,12 @@ class Trainer:
 
     def restore(self) -> None:
         """Go on from the last finished epoch, if there is one."""
-        saved = read_checkpoint(self.run.path / "checkpoint", self.device) if self.run is not None else None
-        if saved is None:
+        saved = read_checkpoint(self.run.path / "checkpoint", self.device, self._stateful()) if self.run is not None else None
+        if saved is None or self.run is None:
             return
-        for name, part in self._stateful().items():
-            part.load_state_dict(saved[name])
-        self.best_state = {k: v.cpu() for k, v in saved["best"].items()}
-        self.state = Progress(**saved["state"])
+        with resuming(self.run.path / "checkpoint"):
+            self.best_state = {k: v.cpu() for k, v in saved["best"].items()}
+            self.state = Progress(**saved["state"])
 
     def _stateful(self) -> dict[str, Any]:
         parts = {"system": self.system, "objective": self.objective, "optimizer": self.optimizer, "schedule": self.schedule}

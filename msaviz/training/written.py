@@ -23,7 +23,9 @@ def write_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
 
 
 def write_history(run: Run, history: Sequence[Mapping[str, Any]]) -> None:
-    """history.jsonl: one number a line."""
+    """history.jsonl: one number a line. FileNotFoundError where the folder was removed since the training began."""
+    if not (run.path / "options.json").exists():
+        raise FileNotFoundError(f"{run.path} was removed, or its options.json, while it was trained; give the same command again")
     frame = pd.DataFrame([*history], columns=HISTORY)
     write_text(run.path / "history.jsonl", frame.to_json(orient="records", lines=True, double_precision=15))
 

@@ -65,4 +65,4 @@ if __name__ == "__main__":  # a worker process: FOLDER [TURN FLAG]
         time.sleep(0.01)
         return slow(*arguments)
 
-    work(Search.open(folder), evaluate)
+    work(Search.open(folder, connect=True), evaluate)
