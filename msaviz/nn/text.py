@@ -68,6 +68,8 @@ class PretrainedText(nn.Module):
         model = load_transformer(name_or_path, dropout=dropout, allow_download=allow_download).eval().requires_grad_(False)
         self.name, self.trainable_layers = name_or_path, trainable_layers
         self.vocabulary, self.width = int(model.config.vocab_size), int(model.config.hidden_size)
+        relative = getattr(model.config, "relative_attention", False)
+        self.longest = None if relative else getattr(model.config, "max_position_embeddings", None)
         self.is_half = precision == "bfloat16" or (precision == "auto" and has_bfloat16())
         self._held = [model]  # in a list, so that nn.Module does not register it
         self._remembered: dict[bytes, Tensor] = {}
@@ -108,7 +110,7 @@ class PretrainedText(nn.Module):
         """Contextual vectors of the valid ids, zeros elsewhere. The encoder attends to valid steps only.
 
         Rows are read in groups of like length, each trimmed to its longest, so that a batch of mixed lengths wastes
-        little on padding. Raises ValueError for an id beyond the vocabulary.
+        little on padding. Raises ValueError for an id beyond the vocabulary, and for a row longer than the encoder's positions.
         """
         ids = ids.masked_fill(~mask, 0)
         if ids.numel() and int(ids.max()) >= self.vocabulary:
@@ -118,6 +120,11 @@ class PretrainedText(nn.Module):
             return out
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             lengths = (mask * torch.arange(1, mask.shape[1] + 1, device=mask.device)).amax(1)
+            if self.longest is not None and mask.shape[1] > self.longest < int(lengths.max()):
+                raise ValueError(
+                    f"{int(lengths.max())} tokens in one utterance, but {self.name!r} reads at most {self.longest}: cut the utterances, or "
+                    "choose --set text.encoder=embedding"
+                )
             order = lengths.argsort(stable=True)
             order = order[lengths[order] > 0]
             groups = order.split(GROUP if ids.device.type == "cpu" else len(order))
@@ -241,6 +248,7 @@ def has_bfloat16() -> bool:
 def load_transformer(name_or_path: str = MINILM, *, dropout: float = 0.1, allow_download: bool = False) -> Any:
     """The transformers model of that name, without a pooling layer, quietly; from disk unless `allow_download`."""
     try:
+        from huggingface_hub import constants as hub
         from transformers import AutoConfig, AutoModel
         from transformers.utils import logging
     except ModuleNotFoundError as error:
@@ -248,11 +256,12 @@ def load_transformer(name_or_path: str = MINILM, *, dropout: float = 0.1, allow_
     place = minilm_folder() if name_or_path == MINILM else name_or_path
     offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON")
     local = Path(place).exists() or offline or not allow_download
-    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    verbosity, bar, forbidden = logging.get_verbosity(), logging.is_progress_bar_enabled(), hub.HF_HUB_OFFLINE
+    hub.HF_HUB_OFFLINE = forbidden or local  # with local_files_only alone some versions still ask the hub
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        config = AutoConfig.from_pretrained(place, local_files_only=local)
+        config = AutoConfig.from_pretrained(place, local_files_only=local, trust_remote_code=False)
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"):
             if hasattr(config, name):
                 setattr(config, name, dropout)
@@ -264,6 +273,7 @@ def load_transformer(name_or_path: str = MINILM, *, dropout: float = 0.1, allow_
         how = "HF_HUB_OFFLINE forbids the network" if offline else "pass allow_download=True to fetch it"
         raise ValueError(f"no text encoder at {str(place)!r}: not a folder with a model, not in the local cache; {how}") from error
     finally:
+        hub.HF_HUB_OFFLINE = forbidden
         logging.set_verbosity(verbosity)
         if bar:
             logging.enable_progress_bar()

@@ -5,19 +5,25 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import torch
 
 from msaviz.catalog import MODELS, OBJECTIVES
 from msaviz.data.dataset import Dataset, Split
 from msaviz.data.domains import PSEUDO_DOMAINS, balanced_order, hold_out, style_clusters
+from msaviz.nn.heads import labelled
 from msaviz.training.experiment import Experiment
 
 
 def learnable(dataset: Dataset, experiment: Experiment) -> Dataset:
     """The data with the experiment's unseen domains kept for the test; ValueError where there is nothing to learn from or to choose by."""
     dataset = hold_out(dataset, experiment.domains.sources, experiment.domains.targets)
+    target, task = dataset.spec.target, dataset.spec.task
     for split in ("train", "valid"):
         if split not in dataset.splits or not len(dataset.splits[split]):
-            raise ValueError(f"{dataset.name} has no {split!r} split to train with; it has {', '.join(dataset.splits)}")
+            held = {name: len(part) for name, part in dataset.splits.items()}
+            raise ValueError(f"{dataset.name} has no {split!r} split to train with; rows by split: {held}")
+        if not labelled(torch.tensor(np.asarray(dataset[split].labels[target])), task).any():
+            raise ValueError(f"{dataset.name}: no row of {split!r} has a label {target!r}; train and valid need some each")
     return dataset
 
 

@@ -46,7 +46,7 @@ class Validator:
         return example[order], {task: (label, prediction) for task, (label, prediction) in whole.items()}
 
     def measure(self, system: System, split: str, missingness: Corruption, *, by_domain: bool = False) -> dict[str, dict[str, float]]:
-        """Metrics of the main task over "all" rows and, `by_domain`, over those of each domain that the split holds.
+        """Metrics of the main task over "all" rows and, `by_domain`, over those of each domain with a labelled row there.
 
         On complete input "all" also holds those of the other heads that have labels there, as "emotion/weighted_f1": no score reads them.
         """
@@ -59,7 +59,8 @@ class Validator:
             if labelled(torch.as_tensor(truth), kind).any():
                 found["all"] |= {f"{name}/{metric}": value for metric, value in metrics(guess, truth, kind).items()}
         codes = np.asarray(self.dataset.splits[split].domain)[example]
-        for code in np.unique(codes) if by_domain else ():
+        known = labelled(torch.as_tensor(label), task).numpy()
+        for code in np.unique(codes[known]) if by_domain else ():
             found[domains[code]] = metrics(prediction[codes == code], label[codes == code], task)
         return found
 

@@ -40,7 +40,7 @@ def _steps(modality: str) -> str:
 
 def _heat(figure: go.Figure, part: pd.DataFrame, place: dict[str, int]) -> None:
     tables = {column: part.pivot_table(index="line", columns="other", values=column, sort=False) for column in ("value", "low", "high")}
-    value, low, high = tables.values()
+    value, low, high = (table.reindex(index=tables["value"].index, columns=tables["value"].columns) for table in tables.values())
     text = [
         [
             f"{number(value.iloc[i, j], 2)}<br>[{number(low.iloc[i, j], 2)}, {number(high.iloc[i, j], 2)}]"
@@ -92,4 +92,5 @@ VIEW = View(
     "Do methods agree?",
     "Each cell is the rank correlation between what two methods gave to the steps of an utterance, averaged over utterances (95 % interval "
     "below): 1 is the same order, 0 is unrelated, -1 the reverse. Agreement is no proof of truth: methods can err together.",
+    known=("value",),
 )

@@ -60,4 +60,5 @@ VIEW = View(
     "What was given to all steps should be the difference between the explained number and that of the baseline. Gradient SHAP promises "
     "it on average over draws only, feature ablation and occlusion not at all: there the gap says how much the steps share or replace "
     "each other. Values below 1e-8 stand at the left edge.",
+    known=("value",),
 )

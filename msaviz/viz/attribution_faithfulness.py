@@ -55,4 +55,5 @@ VIEW = View(
     "Infidelity: random steps are hidden, and what was given to them is compared with what happens: 0 is all of it, 1 is as good as "
     "saying nothing. With the best scale, only the proportions count. Sensitivity: how far the attribution moves under small noise. The "
     "grey tick is the same values in a random order.",
+    known=("value",),
 )

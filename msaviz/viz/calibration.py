@@ -106,4 +106,5 @@ VIEW = View(
     "Calibration by domain",
     "Each point is an equal share of the utterances (a tenth or more), sorted by prediction. On the diagonal a prediction means what it "
     "says; a flat curve (slope below 1) exaggerates, a steep one hedges; a curve that lies apart as a whole is a bias of that domain.",
+    known=("error",),
 )

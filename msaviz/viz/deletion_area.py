@@ -67,4 +67,5 @@ VIEW = View(
     "Is the order of the attribution better than a random one?",
     "By deletion a good order moves the prediction far (large area), by insertion it keeps it close (small area); the gain is the paired "
     "difference to random orders of the same utterances, turned so that more than 0 is better. Intervals are 95 %.",
+    known=("gain",),
 )

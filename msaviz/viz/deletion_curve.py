@@ -83,4 +83,5 @@ VIEW = View(
     "Left, the steps with the largest attributions are hidden first: a good order moves the prediction at once. Right, only they are "
     "shown: a good order comes close to the whole prediction at once. The grey dashed line is a random order; bands are 95 % intervals "
     "over utterances.",
+    known=("fraction", "value"),
 )

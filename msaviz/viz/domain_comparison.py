@@ -106,4 +106,5 @@ VIEW = View(
     "Each row is a mean over runs with its 95 % interval over the test utterances; the number beside it is the paired gain over the "
     "reference (the square: ERM of the same model, unless another was chosen), and ● marks one whose interval excludes zero. At the "
     "dashed line nothing of the input is used.",
+    known=("mean",),
 )

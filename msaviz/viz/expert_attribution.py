@@ -104,4 +104,5 @@ VIEW = View(
     "What goes through each expert",
     "Mean absolute flow with its 95 % interval over utterances; + and − say which way it pushes on average. Gates: what an expert's weight "
     "brings, from silence. Conductance: what of the input's effect passes through it. Only experts of one router are shares of one whole.",
+    known=("size",),
 )

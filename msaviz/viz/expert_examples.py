@@ -112,4 +112,5 @@ VIEW = View(
     "What each expert gets",
     "The utterances on which an expert has its largest gate, and the step and token where it has it; “share” is its mean gate over the "
     "whole utterance. Examples show what a router does at its extremes, not on average.",
+    known=("gate",),
 )

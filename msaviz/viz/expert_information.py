@@ -79,4 +79,5 @@ VIEW = View(
     "What the choice of expert tells",
     "A dot right of the grey bar is more than 97.5 % of permutations give. Knowing is no virtue by itself: shared experts that know the "
     "domain are not shared.",
+    known=("value", "chance"),
 )

@@ -102,4 +102,5 @@ VIEW = View(
     "Each dot is the error with the expert's gate set to zero (the others share its weight) minus the error with it: right of the line the "
     "expert helps. “joint” switches it off in all modalities that its router serves. An interval that crosses the line says no more than "
     "chance.",
+    known=("value",),
 )

@@ -37,7 +37,7 @@ def _modality(frame: pd.DataFrame, modality: str | None) -> str:
 
 
 def _overlap(figure: go.Figure, part: pd.DataFrame, place: dict[str, int]) -> None:
-    value, floor = (part.pivot_table(index="expert", columns="other", values=name, sort=False) for name in ("overlap", "floor"))
+    value, floor = (part.pivot(index="expert", columns="other", values=name) for name in ("overlap", "floor"))
     text = [
         ["1" if row == column else f"{number(value.loc[row, column], 2)}<br>({number(floor.loc[row, column], 2)})" for column in value]
         for row in value.index
@@ -100,4 +100,5 @@ VIEW = View(
     "Masks of the experts",
     "Overlap is the Jaccard index: coordinates that both read over those that either reads; in brackets what random masks of the same "
     "sizes share. Below it, the experts divide the input among them; at 1 they all read the same.",
+    known=("kept",),
 )

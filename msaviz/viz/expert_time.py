@@ -63,4 +63,5 @@ VIEW = View(
     read,
     TITLE,
     "Flat lines mean that the choice of expert does not depend on the time in the utterance; summary tokens are left out.",
+    known=("value",),
 )

@@ -90,4 +90,5 @@ VIEW = View(
     "Expert usage",
     "Each row adds up to 1. Rows that look alike mean that the router does not tell these groups apart; an even row means that it does "
     "not choose.",
+    known=("value",),
 )

@@ -82,4 +82,5 @@ VIEW = View(
     "Features that the predictions rest on",
     "Mean absolute attribution of each feature, summed over the steps of an utterance, with 95 % intervals over utterances. Features that "
     "say the same share what they bring, so a small bar is no proof that a feature is useless.",
+    known=("size",),
 )

@@ -91,4 +91,5 @@ VIEW = View(
     "Importance of each contributor in the fusion",
     "Mean weight of each contributor, with one standard error over utterances. Weights add up to 1 and are exactly 0 for an absent "
     "modality.",
+    known=("value",),
 )

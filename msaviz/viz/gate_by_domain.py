@@ -77,7 +77,7 @@ def read(frame: pd.DataFrame) -> str:
     if rows.empty:
         return "No divergence of the gates could be measured."
     above = rows[rows["divergence"] > rows["floor"]]
-    top = (above if len(above) else rows).pipe(lambda r: r.loc[(r["divergence"] - r["floor"]).idxmax()])
+    top = (above if len(above) else rows).pipe(lambda r: r.loc[(r["divergence"] - r["floor"].fillna(0)).idxmax()])
     who = f"router “{top['router']}” ({top['modality']}) in domain “{top['domain']}”"
     how = f"{number(top['divergence'])} nats from its mean over all utterances, chance {number(top['floor'])}"
     if above.empty:
@@ -98,4 +98,5 @@ VIEW = View(
     "Gates by domain",
     "Bars of equal height for all domains mean that the router does not look at the domain. The number under a panel is the divergence "
     "(KL) of the domain's mean gate from that of all utterances; it counts only beyond the 95 % quantile of permuted domains (●).",
+    known=("gate",),
 )

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from msaviz.viz.grid import WIDTH, panels, row_height
 from msaviz.viz.theme import safes, short
-from msaviz.viz.view import View
+from msaviz.viz.view import UNKNOWN, View
 from msaviz.viz.words import number, percent, sentence, unique
 
 NEEDS = ("run", "split", "subset", "router", "expert", "gate", "low", "high", "utterances")
@@ -90,7 +90,9 @@ def read(frame: pd.DataFrame) -> str:
     full = unique(frame["subset"])[-1]
     keys = ["router", "expert"]
     base = frame[frame["subset"] == full].set_index(keys)
-    last = base.loc[[_routers(frame)[-1]]].reset_index()
+    if base.empty:
+        return UNKNOWN
+    last = base.loc[[unique(base.reset_index()["router"])[-1]]].reset_index()
     top = last.loc[last["gate"].idxmax()]
     text = (
         f"Given {full}, router “{top['router']}” sends most to {_who(top['expert'])}: {percent(top['gate'])} "
@@ -114,4 +116,5 @@ VIEW = View(
     "Gates by the modalities that are there",
     "Each row of a router adds up to 1; an empty row means that its modality was absent, so that it routed nothing. A plain 0 is exact: "
     "what needs an absent modality gets no weight at all. A local router that sees only its own modality has the same row everywhere.",
+    known=("gate",),
 )

@@ -115,4 +115,5 @@ VIEW = View(
     "Each column adds up to 100 %. “Moved”: the share of the trials that differ between the first and the last generation. A value that "
     "takes over was kept by selection, or drifted there: in a small population a gene that does not matter moves too, so compare with the "
     "importance of the genes.",
+    known=("share",),
 )

@@ -83,4 +83,5 @@ VIEW = View(
     "The share of the error's variance that a gene alone explains in a random forest (fANOVA). The grey tick is what the same forest finds "
     "when the errors are shuffled over the trials; only bars beyond it mean something, and by chance one idle gene in twenty lies beyond. "
     "The trials of a search crowd where it looked: the random arm gives a fairer picture of the whole range.",
+    known=("importance",),
 )

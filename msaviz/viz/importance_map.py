@@ -106,4 +106,5 @@ VIEW = View(
     "What each prediction rests on",
     "A dot in a corner rests on that modality alone, one in the middle on all alike. One cloud says that the fusion weighs every utterance "
     "the same; separate clouds by domain say that it looks at where the utterance comes from.",
+    known=("value",),
 )

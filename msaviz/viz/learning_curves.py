@@ -94,4 +94,5 @@ VIEW = View(
     "Learning curves",
     "Loss terms are shown without their weights. A validation line that turns up while training falls means overfitting; a term that never "
     "moves is not learned or not weighted.",
+    known=("value",),
 )

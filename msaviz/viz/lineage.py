@@ -111,4 +111,5 @@ VIEW = View(
     "Lineage",
     "A child begins with its parent's genes and, where shapes allow, its weights, so that part of a gain is longer training rather than "
     "better genes: the winners are therefore trained from scratch. Point at a trial to see which genes changed.",
+    known=("error",),
 )

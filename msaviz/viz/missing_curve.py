@@ -67,4 +67,5 @@ VIEW = View(
     "Scores under missing input",
     "Each line is a mean over seeds, the band its 95 % interval. The dotted grey line is the best constant prediction: a model that meets "
     "it uses nothing of its input any more.",
+    known=("value",),
 )

@@ -9,7 +9,7 @@ from msaviz.viz import marks
 from msaviz.viz.attributed import said, subtitled
 from msaviz.viz.grid import legend_below, panels, row_height
 from msaviz.viz.marks import upright
-from msaviz.viz.view import View
+from msaviz.viz.view import UNKNOWN, View
 from msaviz.viz.words import chosen, label, number, sentence, unique
 
 NEEDS = (
@@ -55,6 +55,8 @@ def draw(frame: pd.DataFrame, *, quantity: str = "synergy", domain: str | None =
 def read(frame: pd.DataFrame) -> str:
     frame = frame[(frame["run"] == frame["run"].iloc[0]) & (frame["domain"] == frame["domain"].iloc[0])].reset_index(drop=True)
     values, pairs = frame[frame["kind"] == "value"], frame[frame["kind"] == "interaction"]
+    if values.empty:
+        return UNKNOWN
     top = values.loc[values["size"].idxmax()]
     size = f"{number(top['size'])} [{number(top['size_low'])}, {number(top['size_high'])}]"
     text = f"Over {int(top['utterances'])} utterances ({said(frame)}) “{top['part']}” moves the number most: {size} in size"
@@ -77,4 +79,5 @@ VIEW = View(
     "Modalities alone and together",
     "Exact Shapley values and interactions from all sets of modalities, in the direction of each utterance's own prediction: right of "
     "the line a modality helps to get there. An interaction left of it is redundancy, right of it synergy; 0 means that the parts add up.",
+    known=("size",),
 )

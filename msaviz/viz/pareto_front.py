@@ -20,7 +20,7 @@ def draw(frame: pd.DataFrame) -> go.Figure:
 
     A grey cross marks the default genome where it began an arm. Parameters stand in log where they span more than a factor of three.
     """
-    frame = frame.assign(series=label(frame, "run", "arm"))
+    frame = frame.dropna(subset=["parameters", "error"]).assign(series=label(frame, "run", "arm"))
     figure = go.Figure()
     figure.set_subplots(1, 1)
     for i, name in enumerate(unique(frame["series"])):
@@ -108,4 +108,5 @@ VIEW = View(
     "Error against size",
     "Each mark is a trained trial. Filled and joined: no trial of the same arm has both fewer parameters and a smaller error. An arm is "
     "better where its line lies further down and left; “default” is one genome trained again and again: its spread is luck alone.",
+    known=("error", "parameters"),
 )

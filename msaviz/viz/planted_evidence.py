@@ -42,7 +42,8 @@ def draw(frame: pd.DataFrame) -> go.Figure:
 def read(frame: pd.DataFrame) -> str:
     rows, told = frame.assign(line=series(frame)), []
     for metric in unique(rows["metric"]):
-        part = rows[(rows["metric"] == metric) & (rows["modality"] == rows["modality"].iloc[0])]
+        part = rows[rows["metric"] == metric]
+        part = part[part["modality"] == part["modality"].iloc[0]]
         best, above = part.loc[part["value"].idxmax()], part[part["low"] > part["chance"]]
         told.append(
             f"{TITLES.get(str(metric), str(metric))}: {number(best['value'], 2)} [{number(best['low'], 2)}, {number(best['high'], 2)}] for "
@@ -60,4 +61,5 @@ VIEW = View(
     "Do attributions find the planted evidence?",
     "Only synthetic data know which steps tell the label. Pointing: is the step with the largest attribution one of them; mass: how much "
     "of all attribution lies on them; k: how many of the k largest are, where k is their number. The grey tick is a random order.",
+    known=("value",),
 )

@@ -51,7 +51,7 @@ def _flow(links: pd.DataFrame, height: list[float]) -> go.Sankey:
     names = {**dict(zip(links["from"], links["source"], strict=True)), **dict(zip(links["to"], links["target"], strict=True))}
     level = {**dict(zip(links["from"], links["stage"], strict=True)), **dict(zip(links["to"], links["level"], strict=True))}
     size = links.groupby("to")["value"].sum().combine_first(links.groupby("from")["value"].sum())
-    whole = links.loc[links["stage"] == 0, "value"].sum()
+    whole = links.loc[links["stage"] == 0, "value"].sum() or 1.0
     nodes = sorted(names)
     origin = {node: COLOURS[i % len(COLOURS)] for i, node in enumerate(n for n in nodes if level[n] == 0)}
     shown = [node for node in nodes if size[node] >= LEAST * whole]
@@ -87,7 +87,7 @@ def _heights(nodes: list[int], level: dict[int, int], size: pd.Series) -> list[f
     found = {}
     for column in set(level.values()):
         members = [node for node in nodes if level[node] == column]
-        whole = sum(size[node] for node in members)
+        whole = sum(size[node] for node in members) or 1.0
         room = [0.6 * size[node] / whole + 0.4 / len(members) for node in members]
         ends = pd.Series(room).cumsum()
         found |= {node: float(end - half / 2) for node, end, half in zip(members, ends, room, strict=True)}
@@ -99,13 +99,14 @@ def read(frame: pd.DataFrame) -> str:
     runs = unique(frame["run"])
     frame = frame[frame["run"] == runs[0]]
     who = f"In “{runs[0]}” the" if len(runs) > 1 else "The"
-    whole = frame[frame["stage"] == 0]
-    shares = whole.groupby("source", sort=False)["value"].sum() / whole["value"].sum()
+    first = frame[frame["stage"] == 0]
+    whole = first["value"].sum() or 1.0
+    shares = first.groupby("source", sort=False)["value"].sum() / whole
     said = listed(f"{modality} {percent(share)}" for modality, share in shares.sort_values(ascending=False).items())
     through = frame[frame["kind"] == "expert"]
     if through.empty:
         return f"{who} prediction rests, by the model's own weights, on {said}; no router stands between."
-    experts = through.groupby("target", sort=False)["value"].sum() / whole["value"].sum()
+    experts = through.groupby("target", sort=False)["value"].sum() / whole
     top, count = experts.idxmax(), len(experts)
     return (
         f"{who} prediction rests, by the model's own weights, on {said}; the widest way is {top} ({percent(experts[top])} of all; "
@@ -121,4 +122,5 @@ VIEW = View(
     "The way to the prediction",
     "The width of a band is what the model itself says: the importance of a contributor times the gates of its experts, averaged over the "
     "utterances. The importance of a set of modalities is split evenly over its members. Weights are no effects: see the knock-out.",
+    known=("value",),
 )

@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from msaviz.viz.grid import legend_below, panels
-from msaviz.viz.theme import GREY, colour, safe, safes, short, symbol
+from msaviz.viz.theme import GREY, colour, note, safe, safes, short, symbol
 from msaviz.viz.view import View
 from msaviz.viz.words import number, percent, sentence, unique
 
@@ -21,6 +21,8 @@ CORNER = {"xref": "x domain", "yref": "y domain", "x": 0.99, "y": 0.02, "xanchor
 def draw(frame: pd.DataFrame) -> go.Figure:
     """Prediction over label with the diagonal, a symbol a domain, a panel a run; for classes a confusion heat map."""
     frame = _labelled(frame)
+    if frame.empty:
+        return note("No utterance has a label, so predictions cannot be compared with anything.")
     runs = unique(frame["run"])
     figure, places = panels([str(run) for run in runs], columns=3)
     for run, place in zip(runs, places, strict=True):

@@ -61,4 +61,5 @@ VIEW = View(
     "Principal angles between the subspaces",
     "0° = a direction in common, 90° = orthogonal. Only angles below the grey line are closer than random subspaces of the same sizes "
     "would be.",
+    known=("value",),
 )

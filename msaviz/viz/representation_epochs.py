@@ -13,7 +13,7 @@ from msaviz.viz.marks import named
 from msaviz.viz.representation_map import colouring, layers, members, shade
 from msaviz.viz.theme import safe, short, symbol
 from msaviz.viz.view import View
-from msaviz.viz.words import chosen, label, percent, sentence, unique
+from msaviz.viz.words import chosen, label, number, percent, sentence, unique
 
 NEEDS = ("run", "representation", "epoch", "example", "x", "y", "domain", "label", "error")
 COLOURINGS = ("domain", "label", "error")
@@ -92,7 +92,7 @@ def _traces(part: pd.DataFrame, by: str, groups: list) -> list[go.Scatter]:
                 y=short(points["y"]),
                 mode="markers",
                 marker={"size": 5, "opacity": 0.75, "symbol": symbol(i), **marker},
-                text=[f"example {e} · {safe(d)}<br>label {y:.2f}" for e, d, y in points[["example", "domain", "label"]].to_numpy()],
+                text=[f"example {e} · {safe(d)}<br>label {number(y, 2)}" for e, d, y in points[["example", "domain", "label"]].to_numpy()],
                 hovertemplate="%{text}<extra></extra>",
                 **options,
             )
@@ -161,4 +161,5 @@ VIEW = View(
     "The representation over the epochs",
     "Each point is an utterance, and the maps of the epochs are turned onto each other, so that only what the model learned moves them. "
     "Domains that flow into one cloud while the labels part: the representation unlearns the domain and learns the task.",
+    known=("x", "y"),
 )

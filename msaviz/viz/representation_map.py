@@ -134,4 +134,5 @@ VIEW = View(
     "Map of the representations",
     "Each point is an utterance; the axes are directions without a unit (in brackets: the share of variance that a PCA map shows). "
     "Clusters of one domain mean that the space knows the domain.",
+    known=("x", "y"),
 )

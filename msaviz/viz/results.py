@@ -120,4 +120,5 @@ VIEW = View(
     "reference (the square), and ● marks one whose interval excludes zero. At the dashed line nothing of the input is used. Published "
     "figures were measured by others, with features and a choice of checkpoint of their own: the row says which; where it is not "
     "validation, they are too good to be compared.",
+    known=("mean",),
 )

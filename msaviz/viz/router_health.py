@@ -84,4 +84,5 @@ VIEW = View(
     "Router health",
     "Effective shares near 1 mean undecided tokens, or an even load; near 1/experts, one expert does it all. What a router's choice tells "
     "of modality, domain, label and time stands beside chance in a table of its own.",
+    known=("value",),
 )

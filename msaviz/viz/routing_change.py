@@ -67,7 +67,7 @@ def _panel(frame: pd.DataFrame) -> pd.Series:
 def read(frame: pd.DataFrame) -> str:
     frame, conditions = frame[frame["run"] == frame["run"].iloc[0]], unique(frame["condition"])
     keys = ["router", "modality", "name"]
-    wide = frame.pivot_table(index=keys, columns="condition", values="value", sort=False)
+    wide = frame.pivot_table(index=keys, columns="condition", values="value", sort=False).reindex(columns=conditions)
     if len(conditions) < 2:
         top = wide[conditions[0]].idxmax()
         return f"The largest share has {top[2]} of “{_where(top)}” ({number(wide[conditions[0]].max(), 2)})."
@@ -93,4 +93,5 @@ VIEW = View(
     read,
     "Gates and importance, side by side",
     "Shares of each router's experts (mean gates) and of the fusion's contributors; they add up to 1 for each router and condition.",
+    known=("value",),
 )

@@ -69,4 +69,5 @@ VIEW = View(
     "How the routers settle",
     "Each line is an expert's share of the work at the epochs whose weights were kept, with its 95 % interval over utterances. Loads that "
     "stand still may hide tokens that still move: the share under a panel counts them.",
+    known=("load",),
 )

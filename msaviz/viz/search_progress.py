@@ -47,6 +47,8 @@ def read(frame: pd.DataFrame) -> str:
     volume = same["hypervolume"]
     more = f"; {listed(rest)}" if rest else ""
     text = f"{lead}, {number(first['best'])} (first reached after {int(reached)}){more}"
+    if volume.isna().all():
+        return f"{text}."
     return f"{text}; the largest hypervolume is that of “{volume.idxmax()}”, {number(volume.max())} of the largest possible."
 
 

@@ -28,6 +28,11 @@ DARK_SEQUENTIAL = [[0.0, "#10202E"], [0.35, "#1A4A6B"], [0.6, "#2F7FB0"], [0.75,
 DIVERGING = [[0.0, "#B34700"], [0.5, "#A8A8A8"], [1.0, "#0072B2"]]
 DARK_DIVERGING = [[0.0, "#E69F00"], [0.5, "#8A8A8A"], [1.0, "#8FD0F5"]]
 Theme = Literal["light", "dark"]
+UNWRITABLE = {
+    **dict.fromkeys([*range(9), 11, 12, *range(14, 32), *range(127, 160), *range(0xD800, 0xE000)], "\ufffd"),
+    **dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)]),
+}
+"""Code point -> what stands in its place in a picture."""
 
 
 def colour(index: int) -> str:
@@ -55,8 +60,12 @@ def faint(hexadecimal: str, alpha: float = 0.15) -> str:
 
 
 def safe(text: Any) -> str:
-    """Text from the data as plotly shows it unchanged: it reads a part of HTML, and "%{...}" in templates."""
-    return html.escape(str(text), quote=False).replace("%{", "%&#123;")
+    """Text from the data as plotly shows it unchanged: it reads a part of HTML, and "%{...}" in templates.
+
+    What would break the file or turn its neighbours round goes: controls and halves of surrogate pairs become U+FFFD, marks that
+    override the direction of writing nothing.
+    """
+    return html.escape(str(text).translate(UNWRITABLE), quote=False).replace("%{", "%&#123;")
 
 
 def safes(texts: Iterable[Any]) -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
-from unicodedata import east_asian_width
+from unicodedata import bidirectional, category, east_asian_width
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,9 @@ LINE, BARS = 66, 150
 """Heights of a line of a transcript, and of a panel of bars, pixels."""
 FULL, WORD = 0.32, 0.16
 """Of a line's height: the tallest bar, and half of a word."""
+BLANK = "␣"
+"""Stands for a word without a letter."""
+JOINED = re.compile("\u200d.")
 PLANTED = "planted evidence: boxed, or ▲"
 
 
@@ -88,10 +92,10 @@ def _panels(frame: pd.DataFrame, modalities: list, heights: list[int], most: flo
 
 
 def _laid(part: pd.DataFrame) -> pd.DataFrame:
-    """The words with their line and the letters before, each line as full as it gets."""
+    """The words with their line and the letters before, each line as full as it gets; from the right where their script runs so."""
     part = part.sort_values("time")
     # a letter more than the word on each side, so that neighbours and their bars stay apart
-    room = part["token"].map(_letters).clip(upper=LETTERS - 2) + 1
+    room = part["token"].map(_letters).clip(1, LETTERS - 2) + 1
     line, start, lines, starts = 0, 0, [], []
     for width in room:
         if start and start + width > LETTERS:
@@ -99,7 +103,8 @@ def _laid(part: pd.DataFrame) -> pd.DataFrame:
         lines.append(line)
         starts.append(start)
         start += width
-    return part.assign(line=lines, middle=np.array(starts) + (room - 1) / 2, wide=room - 1)
+    middle = np.array(starts) + (room - 1) / 2
+    return part.assign(line=lines, middle=LETTERS - middle if _leftward(part["token"]) else middle, wide=room - 1)
 
 
 def _transcript(figure: go.Figure, words: pd.DataFrame, most: float, place: dict[str, int], first: bool) -> None:
@@ -123,7 +128,9 @@ def _transcript(figure: go.Figure, words: pd.DataFrame, most: float, place: dict
     cut = words["token"].where(words["token"].str.len() < LETTERS, words["token"].str.slice(0, LETTERS - 3) + "…")
     text: dict[str, Any] = {"mode": "text", "textfont": {"family": "Courier New, Courier, monospace", "size": 14}, "showlegend": False}
     at = {"x": short(words["middle"]), "y": short(-words["line"])}
-    figure.add_trace(go.Scatter(**at, text=safes(cut), customdata=_told(words), hovertemplate=hover, **text), **place)
+    figure.add_trace(
+        go.Scatter(**at, text=safes(cut.where(cut.str.strip() != "", BLANK)), customdata=_told(words), hovertemplate=hover, **text), **place
+    )
     _boxed(figure, words[words["evidence"] == "yes"], place)
     figure.update_xaxes(range=[-1.5, LETTERS + 0.5], visible=False, **place)
     figure.update_yaxes(range=[-words["line"].max() - 0.5, 0.5], visible=False, **place)
@@ -158,8 +165,15 @@ def _boxed(figure: go.Figure, rows: pd.DataFrame, place: dict[str, int]) -> None
 
 
 def _letters(token: str) -> int:
-    """The width of a word in letters; those of East Asian scripts are twice as wide."""
-    return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in token)
+    """The width of a word in letters: two for those of East Asian scripts, none for marks over others and for what is joined to one."""
+    alone = JOINED.sub("", token)
+    return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in alone if category(letter) not in ("Mn", "Me", "Cf"))
+
+
+def _leftward(tokens: pd.Series) -> bool:
+    """Whether most words are of a script that runs from right to left."""
+    sides = [next((side for side in map(bidirectional, token) if side in ("L", "R", "AL")), "") for token in tokens]
+    return sum(side in ("R", "AL") for side in sides) > sum(side == "L" for side in sides)
 
 
 def _marked(figure: go.Figure, x: Any, y: Any, place: dict[str, int]) -> None:
@@ -208,4 +222,5 @@ VIEW = View(
     "Words and moments behind one prediction",
     "A bar above a word pushes the prediction up, a bar below pushes it down; then the same over the steps of the other modalities, on one "
     "scale. Grey boxes and triangles mark what was planted to tell the label. Attributions describe the model, not the speaker.",
+    known=("value",),
 )

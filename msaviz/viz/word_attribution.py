@@ -81,4 +81,5 @@ VIEW = View(
     "Words that push the prediction up and down",
     "Mean attribution of a word wherever it occurs, with a 95 % interval over utterances. The words shown are the extremes of many: each "
     "single interval is too narrow for a winner. What a word brings depends on its neighbours, of which a mean says nothing.",
+    known=("value",),
 )
