@@ -1,12 +1,15 @@
 # make setup   .venv with everything          make report  train on built-in data, write runs/quickstart/report.html
 # make test    the fast suite (two workers)   make test-slow  everything, minutes long
 # make lint    style and types                make bench      speed, memory and scale beside others: a table, bench.json
+# make endure  faults, fuzz and load: TIMES as often as in the suite, then a table of what was tried and what came of it
+# make audit   asks PyPI for known weaknesses of the pinned packages      make licences   writes theirs into constraints.txt
 PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 TRAIN := $(BIN)/msaviz train --data synthetic --resume --out runs/quickstart
 
-.PHONY: setup report test test-slow lint bench clean
+.PHONY: setup report test test-slow lint bench endure audit licences clean
+TIMES ?= 40
 
 setup: .venv/.ready
 
@@ -36,6 +39,18 @@ lint: setup
 
 bench: setup
 	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/run.py --json bench.json
+
+# The table is printed also where something broke.
+endure: setup
+	rm -f endurance.jsonl
+	MSAVIZ_TIMES=$(TIMES) MSAVIZ_TALLY=$(CURDIR)/endurance.jsonl $(BIN)/python -m pytest -n 2 -m "slow or not slow" --timeout 7200; \
+	status=$$?; $(BIN)/python tests/endurance.py endurance.jsonl; exit $$status
+
+audit:
+	@$(PYTHON) tests/audit.py
+
+licences: setup
+	PYTHONPATH=tests $(BIN)/python tests/licences.py
 
 clean:
 	rm -rf .venv build dist *.egg-info

@@ -1,13 +1,16 @@
 """Do pyproject, environment and constraints agree, and is importing cheap?"""
 
-import re
 import subprocess
 import sys
 import time
 import tomllib
+from importlib.metadata import version
 from itertools import chain
 
 import yaml
+from licences import CONSTRAINTS, annotated, needed, odd, pins
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from places import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -30,15 +33,42 @@ def test_environment_agrees_with_pyproject():
 
 
 def test_constraints_pin_every_direct_dependency_within_its_range():
-    from packaging.requirements import Requirement
-
-    pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().split() if "==" in line)
-    pins = {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in pins.items()}
+    pinned = {name: version for name, (version, _) in pins().items()}
     for text in DEPENDENCIES:
         wanted = Requirement(text)
-        version = pins.get(re.sub(r"[-_.]+", "-", wanted.name).lower())
-        assert version is not None, f"constraints.txt does not pin {wanted.name}"
-        assert wanted.specifier.contains(version), f"{wanted.name} {version} is outside {wanted.specifier}"
+        pin = pinned.get(canonicalize_name(wanted.name))
+        assert pin is not None, f"constraints.txt does not pin {wanted.name}"
+        assert wanted.specifier.contains(pin), f"{wanted.name} {pin} is outside {wanted.specifier}"
+
+
+def test_constraints_pin_all_that_is_needed_and_nothing_else():
+    assert needed(DEPENDENCIES) == set(pins()), "what is needed directly or by others, and the pins"
+
+
+def test_pins_and_their_licences_are_those_of_what_is_installed():
+    """`make licences` writes them; what is used may be used by everybody, unmodified where its licence asks for that."""
+    text = CONSTRAINTS.read_text(encoding="utf-8")
+    assert annotated(text) == text
+    other = {name: (pin, version(name)) for name, (pin, _) in pins().items() if version(name).partition("+")[0] != pin}
+    assert other == {}
+    assert {name: odd(licence) for name, (_, licence) in pins().items() if odd(licence)} == {}
+
+
+def test_a_licence_that_asks_for_more_is_odd():
+    assert odd("GPL-3.0-only") == ["GPL-3.0-only"]
+    assert odd("MIT AND AGPL-3.0-only") == ["AGPL-3.0-only"]
+    assert odd("GPL-2.0-only OR MIT") == []
+    assert odd("Apache-2.0 WITH LLVM-exception AND MPL-2.0") == []
+    assert odd("") == [""]
+
+
+def test_pip_reads_the_constraints(tmp_path):
+    broken = tmp_path / "broken.txt"
+    broken.write_text(CONSTRAINTS.read_text(encoding="utf-8").replace("==", "=1=", 1), encoding="utf-8")
+    ask = (sys.executable, "-m", "pip", "install", "--dry-run", "--no-index", "--no-deps", "--disable-pip-version-check", "einops", "-c")
+    status = [subprocess.run([*ask, str(path)], capture_output=True, check=False).returncode for path in (CONSTRAINTS, broken)]
+    assert status[0] == 0
+    assert status[1] != 0
 
 
 def seconds(*arguments: str) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import sys
 import traceback
 import warnings
@@ -20,6 +21,8 @@ import typer
 
 from msaviz.app import cli_app, cli_compare, cli_notebook, cli_search
 from msaviz.app.arguments import experiment_of
+from msaviz.app.ending import BY_SIGNAL, terminable
+from msaviz.terminal import say
 
 app = typer.Typer(
     help="See inside multimodal sentiment models: train, evaluate under missing modalities, look inside, report.",
@@ -31,8 +34,6 @@ data = typer.Typer(help="Look at a data source, or convert it.")
 app.add_typer(data, name="data")
 
 SOURCE_HELP = "`synthetic`, `synthetic:key=value,…`, or the path of a file or folder."
-STOPPED = 130
-"""The exit code of a command that Ctrl-C ended."""
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 
 
@@ -69,11 +70,11 @@ def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")], as_json: 
     names = getattr(catalog, kind.name.upper())
     found = {name: names.describe(name) for name in names}
     if as_json:
-        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        say(json.dumps(found, indent=1, ensure_ascii=False))
         return
     width = max(map(len, found), default=0)
     for name, question in found.items():
-        typer.echo(f"{name:<{width}}  {question}".rstrip())
+        say(f"{name:<{width}}  {question}".rstrip())
 
 
 @app.command()
@@ -86,11 +87,11 @@ def options(
 
     found = paths(experiment_of(model, "synthetic", 0, []))
     if as_json:
-        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        say(json.dumps(found, indent=1, ensure_ascii=False))
         return
     width = max(map(len, found))
     for path, value in found.items():
-        typer.echo(f"{path:<{width}}  {json.dumps(value, ensure_ascii=False)}")
+        say(f"{path:<{width}}  {json.dumps(value, ensure_ascii=False)}")
 
 
 @data.command("inspect")
@@ -99,7 +100,7 @@ def inspect_(source: Annotated[str, typer.Argument(help=SOURCE_HELP)], as_json: 
     from msaviz.data.inspect import inspect
 
     found = inspect(source)
-    typer.echo(json.dumps(found.to_dict(), indent=1, ensure_ascii=False) if as_json else str(found))
+    say(json.dumps(found.to_dict(), indent=1, ensure_ascii=False) if as_json else str(found))
 
 
 @data.command()
@@ -119,7 +120,7 @@ def convert(
             bar.update(done - bar.n)
 
         path = convert_(source, destination, tell)
-    typer.echo(f"wrote {path}")
+    say(f"wrote {path}")
 
 
 @app.command()
@@ -157,14 +158,14 @@ def train(
     from msaviz.training.loop import train as train_
 
     run = train_(experiment, out, resume=resume, progress=not quiet)
-    typer.echo(f"{run.path}: done. Next: msaviz report {shlex.quote(str(run.path))} --out report.html")
+    say(f"{run.path}: done. Next: msaviz report {shlex.quote(str(run.path))} --out report.html")
 
 
 def _replay(run: Path, out: Path | None, quiet: bool) -> None:
     from msaviz.training.replay import replay as replay_
 
     found = replay_(run, out, progress=not quiet)
-    typer.echo(f"{run}: {found}")
+    say(f"{run}: {found}")
     if not found.equal:
         raise typer.Exit(1)
 
@@ -199,11 +200,11 @@ def evaluate(
         frame = evaluate_(Run.open(run), protocol, split=split, selection=selection.value, seed=seed, task=task)
     if out is not None:
         write_text(out, frame.to_csv(index=False))
-    typer.echo(summary(frame).to_string(float_format="{:.3f}".format))
+    say(summary(frame).to_string(float_format="{:.3f}".format))
     for note in frame.attrs.get("warnings", []):
-        typer.echo(f"\n! {note}")
+        say(f"\n! {note}")
     if out is not None:
-        typer.echo(f"\nwrote {out}")
+        say(f"\nwrote {out}")
 
 
 app.command()(cli_compare.compare)
@@ -220,8 +221,8 @@ def report(
     """Write what there is to know about some runs into one self-contained HTML file."""
     from msaviz.app.report import report as report_
 
-    path = report_(runs, out, split=split, selection=selection.value, progress=lambda line: typer.echo(line, err=True))
-    typer.echo(f"wrote {path}")
+    path = report_(runs, out, split=split, selection=selection.value, progress=lambda line: say(line, err=True))
+    say(f"wrote {path}")
 
 
 app.command()(cli_notebook.notebook)
@@ -244,36 +245,37 @@ def _joined(arguments: list[str]) -> list[str]:
 def _fail(message: str, code: int = 2) -> NoReturn:
     if os.environ.get("MSAVIZ_TRACE"):
         traceback.print_exc()
-    print(f"msaviz: {' '.join(message.split())}", file=sys.stderr)
+    say(f"msaviz: {' '.join(message.split())}", err=True)
     raise SystemExit(code)
 
 
-def _stopped(arguments: list[str]) -> NoReturn:
+def _stopped(arguments: list[str], came: list[int]) -> NoReturn:
     again = [*arguments, *(["--resume"] if arguments[:1] == ["train"] and "--resume" not in arguments else [])]
     goes_on = arguments[:1] in (["train"], ["compare"], ["search"])
     hint = f" What was done is kept; go on with: msaviz {shlex.join(again)}" if goes_on else ""
-    _fail(f"stopped.{hint}", STOPPED)
+    _fail(f"stopped.{hint}", BY_SIGNAL + (came[0] if came else signal.SIGINT))
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The console script. Always ends in SystemExit: 0, 2 for a mistake of the user, 130 when stopped by Ctrl-C."""
+    """The console script. Always ends in SystemExit: 0, 2 for a mistake of the user, 130 or 143 when stopped by Ctrl-C or SIGTERM."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    try:
-        code = app(_joined(arguments) or ["--help"], prog_name="msaviz", standalone_mode=False)
-    except (KeyboardInterrupt, typer.Abort):
-        _stopped(arguments)
-    except BrokenPipeError:  # `msaviz list models | head`
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
-        raise SystemExit(0) from None
-    except ModuleNotFoundError as error:
-        _fail(f"{error.name} is not installed; the extras are: pip install 'msaviz[notebooks,search,text,app,export,cluster]'")
-    except (ValueError, KeyError, OSError) as error:
-        _fail(str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error) or type(error).__name__)
-    except Exception as error:
-        message = getattr(error, "format_message", None)  # a usage error of typer, whichever click it carries
-        if message is None:
-            raise
-        _fail(f"{message()} (msaviz --help, or --help after a command, shows what it takes)")
-    if code == STOPPED:  # how newer versions of typer tell of a KeyboardInterrupt
-        _stopped(arguments)
+    with terminable() as came:
+        try:
+            code = app(_joined(arguments) or ["--help"], prog_name="msaviz", standalone_mode=False)
+        except (KeyboardInterrupt, typer.Abort):
+            _stopped(arguments, came)
+        except BrokenPipeError:  # `msaviz list models | head`
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+            raise SystemExit(0) from None
+        except ModuleNotFoundError as error:
+            _fail(f"{error.name} is not installed; the extras are: pip install 'msaviz[notebooks,search,text,app,export,cluster]'")
+        except (ValueError, KeyError, OSError, ArithmeticError, MemoryError) as error:
+            _fail(str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error) or type(error).__name__)
+        except Exception as error:
+            message = getattr(error, "format_message", None)  # a usage error of typer, whichever click it carries
+            if message is None:
+                raise
+            _fail(f"{message()} (msaviz --help, or --help after a command, shows what it takes)")
+        if code == BY_SIGNAL + signal.SIGINT:  # how newer versions of typer tell of a KeyboardInterrupt
+            _stopped(arguments, came)
     raise SystemExit(code if isinstance(code, int) else 0)

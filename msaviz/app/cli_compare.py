@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from msaviz.app.arguments import names, pairs
+from msaviz.terminal import say
 
 
 class Compared(StrEnum):
@@ -86,10 +87,10 @@ def compare(
         found, said, pages = _table(
             names(models), sources or ["synthetic"], kinds, objectives=names(objectives), reuse=reuse or [], **asked
         )
-    typer.echo(said)
-    typer.echo(f"wrote {', '.join(str(out / name) for name in pages)}")
+    say(said)
+    say(f"wrote {', '.join(str(out / name) for name in pages)}")
     for name, error in found.failed.items():
-        typer.echo(f"msaviz: {name}: {error}", err=True)
+        say(f"msaviz: {name}: {error}", err=True)
     if found.failed:
         raise typer.Exit(1)
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from msaviz.app.arguments import experiment_of, names
+from msaviz.terminal import say
 
 WRITTEN = ("search.html", "results.csv", "trials.csv", "genes.csv", "search.json", "journal.log", "runs")
 
@@ -44,7 +45,12 @@ def search(
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     workers: Annotated[int, typer.Option(metavar="N", help="Processes that train at the same time.")] = 1,
     storage: Annotated[
-        str, typer.Option(metavar="URL", help="Where several machines share trials: grpc://host:port or a database's URL; empty: in DIR.")
+        str,
+        typer.Option(
+            metavar="URL",
+            help="Where several machines share trials: grpc://host:port or a database's URL, without its password "
+            "(MSAVIZ_STORAGE_PASSWORD); empty: in DIR.",
+        ),
     ] = "",
     inherit: Annotated[
         bool, typer.Option("--inherit/--no-inherit", help="A child begins with its parent's weights where shapes allow.")
@@ -80,5 +86,5 @@ def search(
         progress=not quiet,
     )
     write_page(found)
-    typer.echo(told(found, time.perf_counter() - start))
-    typer.echo(f"wrote into {out}: {', '.join(name for name in WRITTEN if (out / name).exists())}")
+    say(told(found, time.perf_counter() - start))
+    say(f"wrote into {out}: {', '.join(name for name in WRITTEN if (out / name).exists())}")

@@ -6,9 +6,7 @@ import ast
 import hashlib
 import json
 import logging
-import os
 import re
-import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from msaviz.app.kernels import Kernels
 from msaviz.files import write_text
 from msaviz.options import read_value
+from msaviz.reading import read_json, reading
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,12 +111,15 @@ def _keep(copy: Path, target: Path) -> None:
 def parameters_of(path: Path) -> dict[str, Any]:
     """Name -> default of the assignments in the cell tagged `parameters` (None where the default is computed).
 
+    ValueError naming the file where it is no notebook, or that cell no Python.
     Read from the source's syntax tree: `papermill.inspect_notebook` reads line by line and loses any text with a colon in it.
     """
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    source = "\n".join("".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", []))
+    with reading(path, "save it with Jupyter again"):
+        cells = read_json(path)["cells"]
+        source = "\n".join("".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", []))
+        body = ast.parse(source).body
     found = {}
-    for node in ast.parse(source).body:
+    for node in body:
         targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
         for target in targets:
             if isinstance(target, ast.Name):
@@ -167,7 +169,7 @@ def _question(text: str) -> str:
 def _literal(node: ast.expr | None) -> Any:
     try:
         return None if node is None else ast.literal_eval(node)
-    except ValueError:
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # computed, or nothing that Python could compute
         return None
 
 
@@ -198,6 +200,7 @@ def open_or_train(path: str | Path = "", *, model: str = "derl", data: str = "sy
     `train` are training options, e.g. `epochs=3`. The kept run is trained anew whenever the package's code changes.
     """
     from msaviz.files import cache_folder
+    from msaviz.locks import when_free
     from msaviz.training.experiment import Experiment
     from msaviz.training.loop import train as train_
     from msaviz.training.run import Run
@@ -208,23 +211,7 @@ def open_or_train(path: str | Path = "", *, model: str = "derl", data: str = "sy
     code = max(file.stat().st_mtime_ns for file in Path(__file__).parents[1].rglob("*.py"))
     key = hashlib.sha256(f"{experiment.model_dump_json()}{code}".encode()).hexdigest()[:12]
     kept = cache_folder() / "runs" / key / f"{model}-tiny"
-    if not (kept / "done").exists():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=kept.parent) as scratch:  # two notebooks at once must not write one folder
-            made = train_(experiment, Path(scratch) / kept.name, progress=False)
-            if not kept.exists():
-                shutil.copytree(made.path, Path(scratch) / "whole")
-                _rename(Path(scratch) / "whole", kept)
-    return Run.open(kept)
-
-
-def _rename(whole: Path, kept: Path) -> None:
-    """Give a run its name, unless another notebook, which trained the same one, was quicker."""
-    try:
-        os.rename(whole, kept)
-    except OSError:
-        if not (kept / "done").exists():
-            raise
+    return when_free(lambda: train_(experiment, kept, resume=True, progress=False))  # another notebook may train the same one
 
 
 def show(view: View, frame: pd.DataFrame, **options: Any) -> None:

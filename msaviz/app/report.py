@@ -171,11 +171,17 @@ def _slug(title: str) -> str:
     return "-".join("".join(c if c.isascii() and c.isalnum() else " " for c in title.lower()).split())
 
 
-def document(draft: Draft, title: str) -> str:
-    return "\n".join(_lines(draft, title))
+FOOTER = (
+    "Every number above can be taken away: under each figure, “Download CSV”. It holds every text as the data have it; "
+    "a spreadsheet that asks is to read it as text, for what begins with = is no formula."
+)
 
 
-def _lines(draft: Draft, title: str) -> Iterator[str]:
+def document(draft: Draft, title: str, footer: str = FOOTER) -> str:
+    return "\n".join(_lines(draft, title, footer))
+
+
+def _lines(draft: Draft, title: str, footer: str) -> Iterator[str]:
     from plotly.offline import get_plotlyjs
 
     assets = files("msaviz.app") / "assets"
@@ -192,7 +198,7 @@ def _lines(draft: Draft, title: str) -> Iterator[str]:
     yield f'<nav aria-label="Contents"><div class="brand">msaviz</div>{links}'
     yield '<button id="theme" type="button">Light / dark</button></nav><main>'
     yield from draft.body
-    yield "<footer>Every number above can be taken away: under each figure, “Download CSV”.</footer></main>"
+    yield f"<footer>{markup.text(footer)}</footer></main>"
     yield from (f'<script type="application/json" id="{name}">{markup.embedded(value)}</script>' for name, value in dress.items())
     yield "<script>" + get_plotlyjs().replace("</script", "<\\/script") + "</script>"
     yield f"<script>{(assets / 'report.js').read_text(encoding='utf-8')}</script></body></html>"

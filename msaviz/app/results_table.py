@@ -16,19 +16,27 @@ from msaviz.app.results import ordered, shown
 from msaviz.catalog import TABLES
 from msaviz.files import write_text
 from msaviz.interpret.results import MEASURED
+from msaviz.terminal import visible
 from msaviz.training.metrics import headline, higher_is_better
 from msaviz.training.results import COMPLETE, Results
 
 WIDE = ("f1_nonneg", "acc5")
 """Metrics that a table leaves out where it has Acc-7: they say what their neighbours say."""
-MARKUP = re.compile(r"([\\`*_\[\]<>|$~#])")
+MARKUP = re.compile(r"([\\`*_\[\]<>|$~#&{}]|(?<=\{)%)")
+TEX = str.maketrans({**{c: f"\\{c}" for c in "#$%&_{}"}, "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"})
+"""What LaTeX obeys; ^^5c is a backslash to it."""
 CHOSEN = {"published": "chosen on test, per metric", "validation": "chosen on validation"}
 SAID = {COMPLETE: "complete input", "mean": "mean over what is missing"}
 
 
 def plain(text: str) -> str:
-    """Text that Markdown shows as it is."""
-    return MARKUP.sub(r"\\\1", text)
+    """Text in one line that Markdown, and what makes pages of it, show as it is."""
+    return MARKUP.sub(r"\\\1", one_line(text))
+
+
+def one_line(text: str) -> str:
+    """The text without ends of lines, by which a cell would end; what a terminal would obey is shown."""
+    return visible(" ".join(text.split()))
 
 
 @dataclass(frozen=True)
@@ -49,10 +57,10 @@ class Tabled:
 
     def latex(self) -> str:
         """A `table` with booktabs' rules; `\\usepackage{booktabs}` is all it needs."""
-        cells = self.cells.rename(columns=lambda column: re.sub(" [↑↓]", "", column))
+        cells = self.cells.map(one_line).rename(columns=lambda column: re.sub(" [↑↓]", "", column))
         style = cells.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
         style = style.apply(lambda _: np.where(self.best, "font-weight: bold;", ""), axis=None)
-        caption = re.sub(r"([#$%&_{}])", r"\\\1", self.caption.replace("\\", "/"))
+        caption = one_line(self.caption).translate(TEX)
         return style.to_latex(hrules=True, convert_css=True, caption=caption, position="t", column_format="l" + "r" * (cells.shape[1] - 1))
 
     def html(self) -> str:

@@ -140,8 +140,10 @@ def _voila(folder: Path, port: int, token: str, open_browser: bool, tell: Callab
     from traitlets.config import Config
     from voila.app import Voila
 
+    from msaviz.app.doors import COOKIE, HEADERS, Doorman, closed
+
     address = f"http://{HOST}:{port}/?token={quote(token, safe='')}"
-    (path,) = (folder / "page").iterdir()
+    (path,), policy = (folder / "page").iterdir(), POLICY.format(host=HOST, port=port)
 
     class Page(Voila):
         """Tells the address when it can be visited; a browser reads it from a file, since anybody sees its command line."""
@@ -154,6 +156,9 @@ def _voila(folder: Path, port: int, token: str, open_browser: bool, tell: Callab
                 door.chmod(0o600)
                 webbrowser.open(door.as_uri())
 
+        def init_handlers(self) -> list:
+            return [closed(rule) for rule in super().init_handlers()]
+
     settings: dict[str, Any] = {
         "ip": HOST,
         "port": port,
@@ -165,9 +170,10 @@ def _voila(folder: Path, port: int, token: str, open_browser: bool, tell: Callab
         "config_file_paths": [str(folder / "config")],
         "log_level": 40,
         # a page elsewhere that takes the name of this machine is turned away
-        "tornado_settings": {"allow_remote_access": False, "headers": {"Content-Security-Policy": POLICY.format(host=HOST, port=port)}},
+        "tornado_settings": {"allow_remote_access": False, "headers": {**HEADERS, "Content-Security-Policy": policy}},
+        "identity_provider_class": Doorman,
     }
     chosen = {"template": TEMPLATE, "allow_template_override": "NO", "show_tracebacks": True, "file_allowlist": []}
-    app = Page(config=Config({"VoilaConfiguration": chosen}), **settings)
+    app = Page(config=Config({"VoilaConfiguration": chosen, "Doorman": {"cookie_options": COOKIE}}), **settings)
     app.initialize([])
     app.start()

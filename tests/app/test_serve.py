@@ -10,10 +10,13 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from http.cookiejar import CookieJar
 from pathlib import Path
+from urllib.parse import urlencode
 
 import psutil
 import pytest
+from endurance import tell
 from served import LONG, Served
 from typer.testing import CliRunner
 from widget_notebook import written
@@ -38,10 +41,10 @@ def page(run, tmp_path) -> Iterator[Served]:
         yield found
 
 
-def asked(address: str, **headers: str) -> tuple[int, str, str]:
+def asked(address: str, data: bytes | None = None, **headers: str) -> tuple[int, str, str]:
     """Status, text and last address of an answer."""
     try:
-        with urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=60) as answer:
+        with urllib.request.urlopen(urllib.request.Request(address, data, headers), timeout=60) as answer:
             return answer.status, answer.read().decode(), answer.url
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode(), error.url
@@ -57,7 +60,6 @@ def test_only_the_token_opens_it_and_ctrl_c_ends_it(page, run):
         assert "options.json" not in text
         assert run.name not in text
     assert page.kernels() == [], "nobody without the token starts a kernel"
-    assert asked(f"{page.root}/voila/files/tiny.ipynb")[0] == 403
     assert asked(f"{page.root}/api/kernels/00000000-0000-0000-0000-000000000000")[0] == 403
     assert asked(page.address, Host="elsewhere.example")[0] == 403
 
@@ -78,6 +80,99 @@ def test_only_the_token_opens_it_and_ctrl_c_ends_it(page, run):
     assert list(page.scratch.iterdir()) == [], "nothing is left"
     assert "Traceback" not in page.errors()
     assert page.token not in page.errors().replace(page.address.removeprefix(page.root), "")
+
+
+FILES = ("/voila/static/voila.js", "/voila/templates/lab/static/voila.js")
+NOTHING = (
+    *("/voila/files/tiny.ipynb", "/voila/files/..%2f..%2f..%2fetc/passwd", "/voila/static/..%2f..%2fetc/passwd", "/..%2f..%2fetc/passwd"),
+    *("/api", "/api/kernels", "/api/kernelspecs", "/api/contents", "/api/terminals", "/terminals/1", "/api/shutdown", "/metrics"),
+    *("/files/tiny.ipynb", "/nbextensions/a.js", "/voila/render/..%2f..%2fetc/passwd", "/voila/api/contents", "/static/style.css"),
+)
+
+
+def test_every_door_is_shut_to_others(page):
+    """Routes, files, other names of this machine, pages of others, their frames and their sockets."""
+    token = {"Authorization": f"token {page.token}"}
+    for path in (*FILES, *NOTHING):
+        _, text, last = asked(page.root + path)
+        assert "/login" in last, path
+        assert "passwd:" not in text
+        assert "root:" not in text
+    tried = len(FILES) + len(NOTHING)
+    for path in FILES:
+        assert asked(page.root + path, **token)[0] == 200
+        assert asked(page.root + path, **token, Host="elsewhere.example")[0] == 403
+        assert asked(page.root + path, Authorization="token wrong")[2].startswith(f"{page.root}/login")
+    for path in NOTHING:
+        assert asked(page.root + path, **token)[0] in (403, 404), path
+    for path in ("/", *FILES, *NOTHING[:3]):
+        found = headers(page.root + path, **token)
+        assert found["X-Content-Type-Options"] == "nosniff"
+        assert found["X-Frame-Options"] == "DENY"
+        assert found["Referrer-Policy"] == "no-referrer"
+        assert "frame-ancestors 'none'" in found["Content-Security-Policy"]
+    cookie = headers(page.address)["Set-Cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Strict" in cookie
+    kernel = page.kernels()[0].cmdline()[-1].partition("kernel-")[2].removesuffix(".json")
+    shown = {"Cookie": cookie.partition(";")[0]}
+    assert asked(page.root + FILES[0], **shown)[0] == 200
+    assert asked(f"{page.root}/voila/api/shutdown/{kernel}", data=b"{}", **shown, Origin="http://elsewhere.example")[0] in (403, 404)
+    assert asked(f"{page.root}/api/kernels", data=b"{}", **shown, Origin="http://elsewhere.example")[0] in (403, 404, 405)
+    opened = {(who, origin): socketed(page, kernel, header, origin) for who, header, origin in visitors(page, shown)}
+    assert opened == {key: key in {("cookie", page.root), ("token", page.root)} for key in opened}
+    assert "Which points" not in formed(page, "wrong")
+    assert "Which points" in formed(page, page.token)
+    for process in (page.process, *page.kernels()):
+        assert page.token not in " ".join(process.cmdline())
+    assert [path for path in page.scratch.rglob("*") if path.is_file() and page.token.encode() in path.read_bytes()] == []
+    assert page.token not in page.errors()
+    tell("server: doors tried", tried * 2 + len(opened), opened=0)
+
+
+def visitors(page: Served, shown: dict[str, str]) -> list[tuple[str, dict[str, str], str]]:
+    """Who knocks at a kernel's socket, with what, and from a page of whom."""
+    elsewhere = "http://elsewhere.example"
+    return [
+        ("nobody", {}, page.root),
+        ("wrong", {"Authorization": "token wrong"}, page.root),
+        ("cookie", shown, elsewhere),
+        ("cookie", shown, "null"),
+        ("cookie", shown, page.root),
+        ("token", {"Authorization": f"token {page.token}"}, page.root),
+    ]
+
+
+def socketed(page: Served, kernel: str, header: dict[str, str], origin: str) -> bool:
+    """Whether the kernel's socket opens."""
+    import websocket
+
+    address = f"{page.root.replace('http', 'ws', 1)}/api/kernels/{kernel}/channels"
+    try:
+        websocket.create_connection(address, header=header, origin=origin, timeout=30).close()
+    except websocket.WebSocketBadStatusException:
+        return False
+    return True
+
+
+def headers(address: str, **given: str) -> dict[str, str]:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(address, headers=given), timeout=60) as answer:
+            return dict(answer.headers)
+    except urllib.error.HTTPError as error:
+        return dict(error.headers)
+
+
+def formed(page: Served, password: str) -> str:
+    """What answers the form on the page for visitors; it repeats a cookie of the page, so that no other page can send it."""
+    jar = CookieJar()
+    visitor = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
+    visitor.open(f"{page.root}/login", timeout=60).read()
+    form = {"password": password, "_xsrf": next(c.value or "" for c in jar if c.name == "_xsrf")}
+    try:
+        return visitor.open(f"{page.root}/login", urlencode(form).encode(), timeout=60).read().decode()
+    except urllib.error.HTTPError as error:
+        return str(error.code)
 
 
 def test_a_path_is_a_text_however_it_is_spelt(run, tmp_path):
@@ -134,11 +229,12 @@ def test_the_shell_passes_everything_on(run, monkeypatch):
     import typer
 
     from msaviz.app.cli_app import app
+    from msaviz.terminal import say
 
     seen = {}
     monkeypatch.setattr(module, "serve", lambda path, **options: seen.update(options, run=path))
     shell = typer.Typer()
     shell.command()(app)
     assert CliRunner().invoke(shell, [str(run), "--port", "8899", "--token", "secret", "--no-browser"]).exit_code == 0
-    assert seen.pop("tell") is typer.echo
+    assert seen.pop("tell") is say
     assert seen == {"run": run, "port": 8899, "token": "secret", "open_browser": False}
