@@ -160,7 +160,8 @@ class Moving:
     def nudge(self, x: tuple[Tensor, ...] | Tensor, radius: float) -> tuple[Tensor, ...]:
         """Uniform noise of at most `radius` standard deviations of the modality on every step that is there (the others are all zero)."""
         x, batch = x if isinstance(x, tuple) else (x,), self.explained.batch
-        scale = [batch.x[m][batch.mask[m]].std().nan_to_num() for m in batch.modalities]
+        there = [batch.x[m][batch.mask[m]] for m in batch.modalities]
+        scale = [values.std() if values.numel() > 1 else values.new_zeros(()) for values in there]
         noise = [radius * s * (2 * torch.rand(v.shape).to(v) - 1) for v, s in zip(x, scale, strict=True)]
         return tuple(v + more * (v != 0).any(-1, keepdim=True) for v, more in zip(x, noise, strict=True))
 

@@ -160,7 +160,7 @@ def chunks(trace: Trace, copies: int = 1) -> Iterator[tuple[np.ndarray, Batch]]:
     """
     start = 0
     for batch in trace.batches:
-        lengths = torch.stack([_length(mask) for mask in batch.mask.values()])
+        lengths = torch.stack([length(mask) for mask in batch.mask.values()])
         order = lengths.sum(0).argsort(stable=True)
         while len(order):
             widths = [batch.x[m].shape[-1] if batch.x[m].is_floating_point() else WIDTH for m in batch.modalities]
@@ -175,7 +175,7 @@ def chunks(trace: Trace, copies: int = 1) -> Iterator[tuple[np.ndarray, Batch]]:
 def trimmed(batch: Batch, rows: Int[Tensor, " n"]) -> Batch:
     """These rows, padded to the longest of them; steering must be the same at all steps, which are others then."""
     assert all(tensor is None or tensor.shape[1] == 1 for s in batch.steered.values() for tensor in (s.allowed, s.gates))
-    longest = {m: max(1, int(_length(mask[rows]).max())) for m, mask in batch.mask.items()}
+    longest = {m: max(1, int(length(mask[rows]).max())) for m, mask in batch.mask.items()}
     return Batch(
         {m: x[rows, : longest[m]] for m, x in batch.x.items()},
         {m: mask[rows, : longest[m]] for m, mask in batch.mask.items()},
@@ -186,6 +186,6 @@ def trimmed(batch: Batch, rows: Int[Tensor, " n"]) -> Batch:
     )
 
 
-def _length(mask: Bool[Tensor, "b t"]) -> Int[Tensor, " b"]:
+def length(mask: Bool[Tensor, "b t"]) -> Int[Tensor, " b"]:
     """The last valid step of each row, from 1; 0 where there is none."""
     return (mask * torch.arange(1, mask.shape[1] + 1)).amax(1)

@@ -16,16 +16,18 @@ from typing import Any
 import numpy as np
 import torch
 from einops import repeat
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from msaviz.interpret.explained import ROWS, Explained, References
+from msaviz.interpret.explained import ROWS, Explained, References, length
 
 Values = dict[str, Tensor]
 WINDOWS = 64
 """A sequence is hidden in at most so many windows."""
 TOLERANCE = 0.05
 """DeepLIFT is refused where it misses more than this share of the difference that it is to explain."""
+
+NO_DEEP_LIFT, INSTEAD = "DeepLIFT is not valid for this model", "integrated_gradients asks the same question"
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def deep_lift(explained: Explained, references: References, *, steps: int = 32, 
     """Differences of activations instead of gradients (Shrikumar et al. 2017), where every nonlinearity of the model has a rule.
 
     captum knows rules for modules such as ReLU or Tanh, not for GELU, attention, layer norms or products of gates and experts.
-    Raises ValueError where what it gives misses more than TOLERANCE of the difference to the baseline.
+    Raises ValueError where what it gives misses more than TOLERANCE of the difference to the baseline, or where captum can give nothing.
     """
     from captum.attr import DeepLift
 
@@ -83,15 +85,18 @@ def deep_lift(explained: Explained, references: References, *, steps: int = 32, 
     x = tuple(v.detach().requires_grad_() for v in x)  # else captum warns that it does this
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Setting forward, backward hooks")  # it says that it uses hooks
-        found = DeepLift(explained).attribute(x, baselines, additional_forward_args=(explained.rows,))
+        try:
+            found = DeepLift(explained).attribute(x, baselines, additional_forward_args=(explained.rows,))
+        except RuntimeError as error:  # of a module that is called twice, or with rows of several utterances side by side
+            raise ValueError(f"{NO_DEEP_LIFT}: captum cannot follow its parts ({error}); {INSTEAD}") from error
     values = dict(zip(explained.modalities, (v.detach() for v in found), strict=True))
     with torch.no_grad():
         difference = explained.value - explained(*baselines, explained.rows)
     missed = (difference - total(values)).abs().sum() / difference.abs().sum().clamp(min=1e-12)
     if missed > TOLERANCE:
         raise ValueError(
-            f"DeepLIFT is not valid for this model: it has no rule for some of its parts and misses {100 * missed:.0f} % of the "
-            "difference to the baseline; integrated_gradients asks the same question"
+            f"{NO_DEEP_LIFT}: it has no rule for some of its parts and misses {100 * missed:.0f} % of the difference to the baseline; "
+            f"{INSTEAD}"
         )
     return values
 
@@ -102,7 +107,9 @@ def feature_ablation(explained: Explained, references: References, *, steps: int
 
     features = over == "features"
     keep = _kept(explained, features)
-    groups = [torch.arange(k.shape[1])[None] // (1 if features else -(-k.shape[1] // WINDOWS)) for k in keep]
+    groups = [torch.arange(k.shape[1], device=k.device)[None] for k in keep]
+    if not features:  # windows by the utterance's own length, so that the other utterances change nothing
+        groups = [group // _strides(explained.batch.mask[m]) for m, group in zip(explained.modalities, groups, strict=True)]
     found = FeatureAblation(_hiding(explained, references, features)).attribute(
         keep,
         baselines=(0,) * len(keep),
@@ -113,30 +120,55 @@ def feature_ablation(explained: Explained, references: References, *, steps: int
     values = dict(zip(explained.modalities, found, strict=True))
     if features:
         return values
-    return {m: _shared(values[m], group[0], explained.batch.mask[m]) for m, group in zip(explained.modalities, groups, strict=True)}
+    return {m: _shared(values[m], group, explained.batch.mask[m]) for m, group in zip(explained.modalities, groups, strict=True)}
 
 
 def occlusion(explained: Explained, references: References, *, steps: int = 32, seed: int = 0, window: int = 3) -> Values:
     """How much the number falls when a step's surroundings are hidden (Zeiler & Fergus 2014): the mean over the windows that hold it.
 
-    The window grows with the sequence, so that it moves in at most WINDOWS places.
+    The window grows with the utterance, so that it moves in at most WINDOWS places, all inside the utterance: not its padding, so that
+    the other utterances change nothing. As captum's Occlusion knows one length alone, each window is a feature to be ablated.
     """
-    from captum.attr import Occlusion
+    from captum.attr import FeatureAblation
 
-    keep = _kept(explained, False)
-    strides = [max(1, -(-k.shape[1] // WINDOWS)) for k in keep]
-    wide = [window if stride == 1 else max(window, 2 * stride) for stride in strides]
-    shapes = tuple((min(k.shape[1], width),) for k, width in zip(keep, wide, strict=True))
-    found = Occlusion(_hiding(explained, references, False)).attribute(
-        keep,
-        sliding_window_shapes=shapes,
-        strides=tuple((min(stride, shape[0]),) for stride, shape in zip(strides, shapes, strict=True)),
-        baselines=(0,) * len(keep),
+    covers = [_windows(explained.batch.mask[m], window) for m in explained.modalities]
+    hiding = _hiding(explained, references, False)
+
+    def showing(*given: Tensor) -> Tensor:
+        *opened, rows = given
+        hidden = [torch.einsum("ns,nst->nt", 1 - o, c[rows].to(o.dtype)) > 0.5 for o, c in zip(opened, covers, strict=True)]
+        return hiding(*((~h).float() for h in hidden), rows)
+
+    opened = tuple(cover.new_ones(cover.shape[:2], dtype=torch.float32) for cover in covers)
+    found = FeatureAblation(showing).attribute(
+        opened,
+        baselines=(0,) * len(opened),
         additional_forward_args=(explained.rows,),
         perturbations_per_eval=max(1, ROWS // len(explained.rows)),
     )
-    parts = zip(explained.modalities, found, strict=True)
-    return {m: torch.where(explained.batch.mask[m], v, 0).to(explained.value.dtype) for m, v in parts}
+    means = {m: _mean_over(v, cover) for m, v, cover in zip(explained.modalities, found, covers, strict=True)}
+    return {m: torch.where(explained.batch.mask[m], v, 0).to(explained.value.dtype) for m, v in means.items()}
+
+
+def _strides(mask: Tensor) -> Int[Tensor, "b 1"]:
+    """Steps from one window of an utterance to its next, by its own length."""
+    return (-(-length(mask) // WINDOWS)).clamp(min=1)[:, None]
+
+
+def _windows(mask: Tensor, window: int) -> Bool[Tensor, "b s t"]:
+    """Which steps each window of each utterance holds; a window that would begin after the last whole one holds none."""
+    own, stride = length(mask)[:, None], _strides(mask)
+    width = torch.where(stride == 1, window, (2 * stride).clamp(min=window))
+    last = (-((width - own) // stride)).clamp(min=0)  # windows after the first: the rest of the utterance, rounded up
+    number = torch.arange(int(last.max()) + 1, device=mask.device)
+    first, time = (number * stride)[..., None], torch.arange(mask.shape[1], device=mask.device)
+    return (time >= first) & (time < first + width[..., None]) & (number <= last)[..., None]
+
+
+def _mean_over(falls: Float[Tensor, "b s"], cover: Bool[Tensor, "b s t"]) -> Float[Tensor, "b t"]:
+    """The mean fall over the windows that hold a step."""
+    cover = cover.to(falls.dtype)
+    return torch.einsum("bs,bst->bt", falls, cover) / cover.sum(1).clamp(min=1)
 
 
 def total(values: Mapping[str, Tensor]) -> Float[Tensor, " b"]:
@@ -182,11 +214,10 @@ def _numbered(groups: list[Tensor]) -> Iterator[Tensor]:
         start += int(group.max()) + 1
 
 
-def _shared(values: Float[Tensor, "b t"], group: Tensor, mask: Tensor) -> Float[Tensor, "b t"]:
+def _shared(values: Float[Tensor, "b t"], group: Int[Tensor, "b t"], mask: Tensor) -> Float[Tensor, "b t"]:
     """A window's value in equal parts on its valid steps."""
-    windows = int(group.max()) + 1
-    size = mask.new_zeros(len(mask), windows, dtype=values.dtype).index_add(1, group, mask.to(values.dtype))
-    return torch.where(mask, values / size.clamp(min=1)[:, group], 0)
+    size = torch.zeros_like(values).scatter_add(1, group, mask.to(values.dtype))
+    return torch.where(mask, values / size.gather(1, group).clamp(min=1), 0)
 
 
 METHODS: dict[str, Method] = {

@@ -241,7 +241,7 @@ class Midg(nn.Module):
         if self.config.invariance == "irm":
             return irm_of_prediction(guess, label, self.spec.task, place, experts * domains)
         each, known = example_losses(guess, label, self.spec.task)
-        sums, counts = (torch.zeros(experts * domains, device=each.device).index_add(0, place, v.to(each.dtype)) for v in (each, known))
+        sums, counts = (each.new_zeros(experts * domains).index_add(0, place, v.to(each.dtype)) for v in (each, known))
         risks = rearrange(sums / counts.clamp(min=1), "(e d) -> e d", e=experts)
         return variance_of_risks(risks, (rearrange(counts, "(e d) -> e d", e=experts) > 0)[0])
 

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from msaviz.nn.heads import Heads
-from msaviz.nn.penalties import mean_where
+from msaviz.nn.penalties import full, mean_where
 from msaviz.types import Output, Task
 
 
@@ -45,5 +45,5 @@ class Bottleneck(nn.Module):
 
 def divergence(mean: Float[Tensor, "b d"], spread: Float[Tensor, "b d"]) -> Float[Tensor, " b"]:
     """KL(N(mean, spread) | N(0, 1)) of every row, in nats, summed over the coordinates."""
-    mean, spread = mean.float(), spread.float()
+    mean, spread = full(mean), full(spread)
     return 0.5 * (mean.square() + spread.square() - 1 - 2 * spread.log()).sum(1)

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from msaviz.nn.parallel import gathered
-from msaviz.nn.penalties import mean_where
+from msaviz.nn.penalties import full, mean_where
 from msaviz.types import Task
 
 MARGIN, TEMPERATURE, SOFTNESS = 1.0, 0.1, 2.0
@@ -21,7 +21,7 @@ MARGIN, TEMPERATURE, SOFTNESS = 1.0, 0.1, 2.0
 
 def contrast(student: Float[Tensor, "n d"], teacher: Float[Tensor, "n d"], *, margin: float = MARGIN) -> Float[Tensor, ""]:
     """mean over i of |s_i - t_i|^2 + mean over j != i of max(0, margin - |s_i - t_j|)^2, s and t of unit length."""
-    student, teacher = (F.normalize(x.float(), dim=-1) for x in gathered(student, teacher))
+    student, teacher = (F.normalize(full(x), dim=-1) for x in gathered(student, teacher))
     square = (2 - 2 * student @ teacher.T).clamp(min=0)
     same = torch.eye(len(square), dtype=torch.bool, device=square.device)
     apart = F.relu(margin - (square + 1e-8).sqrt()).square().masked_fill(same, 0).sum() / max(1, len(square) * (len(square) - 1))
@@ -41,7 +41,7 @@ def prototypes(
     label -1: none; such a row has similarities, but is in no mean.
     """
     student, teacher, label = gathered(student, teacher, label)
-    student, teacher = (F.normalize(x.float(), dim=-1) for x in (student, teacher))
+    student, teacher = (F.normalize(full(x), dim=-1) for x in (student, teacher))
     member = F.one_hot(label + 1, classes + 1)[:, 1:].to(teacher.dtype)
     member = member[:, member.any(0)]
     mean = F.normalize(member.T @ teacher, dim=-1)
@@ -52,8 +52,8 @@ def prototypes(
 def response(student: Tensor, teacher: Tensor, task: Task) -> Float[Tensor, ""]:
     """The squared error of a real prediction; KL(teacher | student) of class scores softened by T, times T^2 (Hinton et al. 2015)."""
     if task.kind == "classes":
-        said, asked = ((x.float() / SOFTNESS).log_softmax(-1) for x in (student, teacher))
+        said, asked = ((full(x) / SOFTNESS).log_softmax(-1) for x in (student, teacher))
         each = SOFTNESS**2 * F.kl_div(said, asked, reduction="none", log_target=True).sum(-1)
     else:
-        each = (student.float() - teacher.float()).square()
+        each = (full(student) - full(teacher)).square()
     return mean_where(each, torch.ones_like(each, dtype=torch.bool))

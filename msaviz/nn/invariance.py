@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from msaviz.nn.heads import example_losses, labelled
+from msaviz.nn.penalties import full
 from msaviz.types import Task
 
 BANDWIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -30,7 +31,7 @@ def _full_precision(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     @functools.wraps(function)
     def inner(x: Tensor, *rest: Any, **more: Any) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
-            return function(x.float() if x.dtype in (torch.bfloat16, torch.float16) else x, *rest, **more)
+            return function(full(x), *rest, **more)
 
     return inner
 
@@ -147,20 +148,25 @@ def variance_of_risks(risks: Float[Tensor, "*e d"], seen: Bool[Tensor, " d"]) ->
 
 
 def irm_penalty(
-    losses_at: Callable[[Float[Tensor, " b"]], Float[Tensor, " b"]], domain: Int[Tensor, " b"], domains: int, known: Bool[Tensor, " b"]
+    losses_at: Callable[[Float[Tensor, " b"]], Float[Tensor, " b"]],
+    domain: Int[Tensor, " b"],
+    domains: int,
+    known: Bool[Tensor, " b"],
+    *,
+    dtype: torch.dtype = torch.float32,
 ) -> Float[Tensor, ""]:
     """mean over domains of g1 g2, g the slope at 1 of the risk in a scale of the prediction, on each half of the domain's rows.
 
     IRMv1 (Arjovsky et al. 2019), as the product of the slopes of alternating rows: an unbiased estimate of the squared slope, which may be
     below 0 (their appendix; DomainBed). `losses_at(scale)` gives the loss of every row for prediction * scale (or logits * scale), one
-    scale a row. Rows that are not `known` (have no label) and domains with fewer than two known rows do not count. For training: under
-    torch's inference mode there are no slopes.
+    scale of this `dtype` a row. Rows that are not `known` (have no label) and domains with fewer than two known rows do not count. For
+    training: under torch's inference mode there are no slopes.
     """
     member = F.one_hot(domain, domains) * known[:, None]
     half = (member.cumsum(0) * member).sum(1) % 2
     # a row's loss depends on its own scale alone: the slope of a half's mean is the mean of its rows' slopes
     with torch.enable_grad():
-        scale = torch.ones(len(domain), device=domain.device, requires_grad=True)
+        scale = torch.ones(len(domain), device=domain.device, dtype=dtype, requires_grad=True)
         losses = losses_at(scale)
         (slope,) = torch.autograd.grad(losses.sum(), scale, create_graph=True)
     slope = torch.where(known, slope, 0)
@@ -182,7 +188,8 @@ def irm_of_prediction(
         scaled = prediction * (rearrange(scale, "b -> b 1") if task.kind == "classes" else scale)
         return example_losses(scaled, label, task, loss)[0]
 
-    return irm_penalty(losses_at, domain, domains, labelled(label, task))
+    dtype = torch.promote_types(prediction.dtype, torch.float32)
+    return irm_penalty(losses_at, domain, domains, labelled(label, task), dtype=dtype)
 
 
 class _Reversed(torch.autograd.Function):

@@ -34,6 +34,11 @@ def _nothing(*values: Tensor) -> Float[Tensor, ""]:
     return torch.stack([(value * 0).sum() for value in values]).sum()
 
 
+def full(x: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+    """x in single precision at least: bfloat16 counts to 256, and small differences vanish in it. Double precision stays."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def _unit(x: Tensor) -> Tensor:
     return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp(min=1e-6)
 
@@ -142,7 +147,7 @@ def mean_where(each: Float[Tensor, "*n"], where: Bool[Tensor, "*n"]) -> Float[Te
 
 def _sums(*values: Shaped[Tensor, "n _"]) -> tuple[Tensor, ...]:
     """Each value summed over the rows of all processes, and the number of these rows: one message, and no tokens in it."""
-    kind = torch.promote_types(values[-1].dtype, torch.float32)  # bfloat16 counts to 256
+    kind = torch.promote_types(values[-1].dtype, torch.float32)
     sums = [value.sum(0, dtype=kind) for value in values]
     rows = torch.full((1,), len(values[0]), dtype=kind, device=values[0].device)
     *found, count = summed(torch.cat([*sums, rows])).split([*(len(part) for part in sums), 1])

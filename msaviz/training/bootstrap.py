@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from msaviz.interpret.resample import resamples
-from msaviz.training.metrics import Scheme, per_example, schemes
+from msaviz.training.metrics import Scheme, per_example, schemes, standardised
 from msaviz.types import Task
 
 TINY = 1e-7
@@ -71,12 +71,12 @@ def _correlation(weights: np.ndarray, p: np.ndarray, y: np.ndarray) -> np.ndarra
     """Float[k r]: weighted Pearson correlations; 0 where a side does not vary."""
     if not len(y):
         return np.full((len(weights), len(p)), np.nan)
+    p, y = standardised(p), standardised(y)  # before squaring: a large offset costs no digits, and no size is too large or too small
     size = np.abs(p).max(1) * np.abs(y).max()
-    p, y = p - p.mean(1, keepdims=True), y - y.mean()  # before squaring, so that a large offset costs no digits
     one, two = _mean(weights, p), _mean(weights, y[None])
     spread = (_mean(weights, p * p) - one**2) * (_mean(weights, (y * y)[None]) - two**2)
     scale = np.sqrt(np.nan_to_num(spread).clip(0))
-    varies = scale > TINY * size
+    varies = (scale > TINY * size) & (size > 0)
     return np.where(varies, (_mean(weights, p * y) - one * two) / np.where(varies, scale, 1.0), 0.0).clip(-1, 1)
 
 

@@ -17,6 +17,8 @@ from msaviz.types import Task
 
 Array = NDArray[np.floating]
 CHUNK = 4_000_000  # numbers held at once by the bootstrap
+NO_SPREAD = 1e-14
+"""Of the largest value: a constant column leaves rounding of about 1e-16, which is no spread."""
 
 
 @dataclass(frozen=True)
@@ -125,12 +127,17 @@ def weighted_f1(truth: NDArray[np.int64], guess: NDArray[np.int64]) -> float:
 
 def correlation(prediction: Array, label: Array) -> Array:
     """Pearson's r over the last axis (leading axes broadcast); 0 where a side is constant."""
-    p = prediction - prediction.mean(-1, keepdims=True)
-    y = label - label.mean(-1, keepdims=True)
-    scale = np.sqrt((p * p).sum(-1) * (y * y).sum(-1))
-    # a constant column leaves rounding noise of about 1e-16 of its size: that is no spread
-    floor = 1e-12 * prediction.shape[-1] * (np.abs(prediction).max(-1, initial=0) * np.abs(label).max(-1, initial=0))
-    return np.where(scale > floor, (p * y).sum(-1) / np.where(scale > floor, scale, 1.0), 0.0).clip(-1, 1)
+    return (standardised(prediction) * standardised(label)).sum(-1).clip(-1, 1)
+
+
+def standardised(values: Array) -> Array:
+    """The values less their mean over the last axis, then of length 1, however large or small they are; 0 where they are constant."""
+    size = np.abs(values).max(-1, initial=0, keepdims=True)
+    values = values / np.where(size > 0, size, 1.0)  # or the squares of 1e200 were infinite, those of 1e-200 nothing
+    values = values - values.mean(-1, keepdims=True)
+    spread = np.abs(values).max(-1, initial=0, keepdims=True)
+    values = np.where(spread > NO_SPREAD, values / np.where(spread > NO_SPREAD, spread, 1.0), 0.0)
+    return values / np.sqrt((values * values).sum(-1, keepdims=True)).clip(min=1e-300)
 
 
 def floor(train_labels: ArrayLike, labels: ArrayLike, task: Task) -> dict[str, float]:
@@ -157,18 +164,21 @@ def _majority(truth: NDArray[np.int64]) -> int:
 
 
 def per_example(prediction: ArrayLike, label: ArrayLike, metric: str, task: Task) -> Array:
-    """The score of each utterance (last axis; leading axes allowed) whose mean is the metric; NaN where its label does not count.
+    """The score of each utterance (last axis; leading axes allowed) whose mean is the metric; NaN where its label does not count, and
+    for all utterances where the prediction for one that has a label is not finite (a diverged model scores nothing).
 
     For mae and the accuracies; corr, F1 and UAR are no means over utterances (ValueError).
     """
     p, y = np.asarray(prediction, float), np.asarray(label, float)
     whole = Scheme(lambda v: v.astype(np.int64), lambda v: v >= 0)
     rules = {"accuracy": whole} if task.kind == "classes" else schemes(task.low, task.high)
+    sound = (np.isfinite(p) | np.isnan(y)).all(-1, keepdims=True)
+    p = np.where(sound & np.isfinite(p), p, np.nan)
     if metric == "mae" and task.kind == "regression":
         return np.abs(p - y)
     if metric not in rules:
         raise ValueError(f"{metric!r} is no mean over utterances here; these are: {', '.join(['mae', *rules])}")
-    counted = ~np.isnan(y) & rules[metric].counts(y)
+    counted = ~np.isnan(y) & rules[metric].counts(y) & sound
     right = rules[metric].classes(np.nan_to_num(p)) == rules[metric].classes(np.nan_to_num(y))
     return np.where(counted, right.astype(float), np.nan)
 
@@ -217,12 +227,15 @@ def paired_bootstrap(
 
     def gain(rows: NDArray[np.int64]) -> Array:
         one, two = (measure(v[:, rows], truth[rows]).mean(0) for v in sides)
-        return 100 * (one - two) / np.abs(two) if relative else one - two
+        share = np.divide(100, np.abs(two), out=np.full(np.shape(two), np.nan), where=two != 0)
+        return (one - two) * share if relative else one - two
 
     generator, step = np.random.default_rng(seed), max(1, CHUNK // (n * len(sides[0])))
     drawn = [gain(generator.integers(n, size=(min(step, samples - done), n))) for done in range(0, samples, step)]
-    low, high = np.quantile(np.concatenate(drawn), [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(gain(np.arange(n))), float(low), float(high))
+    values = np.concatenate(drawn)
+    values = values[np.isfinite(values)]  # a percentage of 0 is none
+    bounds = np.quantile(values, [(1 - level) / 2, (1 + level) / 2]) if 2 * len(values) >= samples else np.full(2, np.nan)
+    return Interval(float(gain(np.arange(n))), float(bounds[0]), float(bounds[1]))
 
 
 def _accuracy(name: str, f1: str | None, truth: NDArray[np.int64], guess: NDArray[np.int64]) -> dict[str, float]:
@@ -234,4 +247,6 @@ def _pair(prediction: ArrayLike, label: ArrayLike) -> tuple[Array, Array]:
     p, y = np.asarray(prediction, float), np.asarray(label, float)
     if p.shape != y.shape or y.ndim != 1:
         raise ValueError(f"predictions are {p.shape}, labels are {y.shape}; both must be one number an utterance")
+    if np.isinf(y).any():
+        raise ValueError(f"the label of row {int(np.isinf(y).argmax())} is infinite: no metric is known for that (no label is NaN)")
     return p, y

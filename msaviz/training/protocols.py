@@ -18,6 +18,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from msaviz.data.missing import Corruption, Noise, Nothing, RandomFrames, Span, Spans, WholeModality
+from msaviz.terminal import visible
 from msaviz.training import domains
 from msaviz.training.head import about
 from msaviz.training.metrics import correlation, floor, headline, higher_is_better, metrics, paired_bootstrap, per_example
@@ -105,7 +106,7 @@ def evaluate_predictions(
     notes = _leaks(run, protocol)
     label = np.asarray(run.dataset.splits[split].labels[run.spec.target])
     frames = []
-    for one in tqdm(todo, desc=f"{run.name}: {protocol}", unit="condition", disable=not progress, leave=False):
+    for one in tqdm(todo, desc=f"{visible(run.name)}: {protocol}", unit="condition", disable=not progress, leave=False):
         prediction = _shown(run.predict(split, one.missingness, seed), len(label), run.spec.task)
         columns = {"rate": one.rate, "subset": one.subset, "domain": domains.domain_names(run, split), "task": run.spec.target}
         frames.append(pd.DataFrame({**columns, "example": np.arange(len(label)), "label": label, "prediction": prediction}))

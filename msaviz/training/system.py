@@ -6,6 +6,7 @@ import importlib.util
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from msaviz.catalog import MODELS
@@ -41,7 +42,11 @@ class System(nn.Module):
 
 
 def build(spec: Spec, experiment: Experiment) -> System:
-    """The untrained system for data of this spec."""
+    """The untrained system for data of this spec; ValueError where something has set torch to make weights of another precision."""
+    if torch.get_default_dtype() != torch.float32:
+        raise ValueError(
+            f"torch's default type is {torch.get_default_dtype()}; models here are float32: torch.set_default_dtype(torch.float32)"
+        )
     encoders = {m: text_encoder(experiment.text, size) for m, size in spec.vocabularies.items()}
     front = Front(encoders, keeps_training=experiment.text.cache == "training")
     read = front.spec_after(spec)

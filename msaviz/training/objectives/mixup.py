@@ -107,7 +107,8 @@ def blend(batch: Batch, partner: Int[Tensor, " b"], share: Float[Tensor, " b"]) 
         # where neither has the step the row's own stands (or its partner's, which may be an unknown token)
         here = here | (~there & (own | ~joined))
         weight = rearrange(torch.where(here & there, rearrange(share, "b -> b 1"), here.to(share.dtype)), "b t -> b t 1")
-        x[m] = weight * batch.x[m] + (1 - weight) * other.x[m]
+        first, second = (b.x[m].masked_fill(~rearrange(b.mask[m], "b t -> b t 1"), 0) for b in (batch, other))  # 0 times NaN is NaN
+        x[m] = weight * first + (1 - weight) * second
     lead = torch.where(share < 0.5, partner, torch.arange(len(partner), device=partner.device))
     labels = {t: y[lead] for t, y in batch.labels.items()}
     labels |= {t: torch.where(share < 1, share * y + (1 - share) * other.labels[t], y) for t, y in real(batch.labels).items()}
