@@ -18,7 +18,7 @@ from msaviz.catalog import Catalog
 class Options(BaseModel):
     """A frozen set of options; an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
 
 O = TypeVar("O", bound=Options)

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from safetensors.torch import load_file
 
+from msaviz.training.frames import read_frame
 from msaviz.training.loop import train
-from msaviz.training.run import Run, environment
+from msaviz.training.run import PREDICTED, Run, environment
+from msaviz.training.weights import read_weights
 
 KEY = ["epoch", "split", "domain", "metric"]
 
@@ -91,7 +92,7 @@ def _epochs(values: pd.Series) -> int:
 
 def _weights(then: Run, now: Run) -> Iterator[str]:
     """The tensor that differs most, and how many do."""
-    a, b = (load_file(run.path / "weights.safetensors") for run in (then, now))
+    a, b = (read_weights(run.path / "weights.safetensors") for run in (then, now))
     if [(k, v.shape, v.dtype) for k, v in sorted(a.items())] != [(k, v.shape, v.dtype) for k, v in sorted(b.items())]:
         yield f"weights: other tensors ({len(a)} then, {len(b)} now)"
         return
@@ -106,6 +107,6 @@ def _bits(values: torch.Tensor) -> torch.Tensor:
 
 
 def _predictions(then: Run, now: Run) -> Iterator[str]:
-    a, b = (pd.read_csv(run.path / "predictions.csv", dtype=str) for run in (then, now))
+    a, b = (read_frame(run.path / "predictions.csv", PREDICTED, words=PREDICTED) for run in (then, now))
     if not a.equals(b):
         yield f"predictions: {int((a != b).any(axis=1).sum()) if a.shape == b.shape else 'all'} of {len(a)} rows differ"
