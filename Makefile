@@ -1,7 +1,7 @@
 # make setup   .venv with everything          make report  train on built-in data, write runs/quickstart/report.html
 # make test    the fast suite (two workers)   make test-slow  everything, minutes long
 # make lint    style and types                make bench      speed, memory and scale beside others: a table, bench.json
-# make endure  faults, fuzz and load: TIMES as often as in the suite, then a table of what was tried and what came of it
+# make endure  faults, fuzz and load, TIMES (40) as often as in the suite: a table of what was tried and what came of it
 # make audit   asks PyPI for known weaknesses of the pinned packages      make licences   writes theirs into constraints.txt
 PYTHON ?= python3
 BIN := .venv/bin
@@ -43,7 +43,8 @@ bench: setup
 # The table is printed also where something broke.
 endure: setup
 	rm -f endurance.jsonl
-	MSAVIZ_TIMES=$(TIMES) MSAVIZ_TALLY=$(CURDIR)/endurance.jsonl $(BIN)/python -m pytest -n 2 -m "slow or not slow" --timeout 7200; \
+	MSAVIZ_TIMES=$(TIMES) MSAVIZ_TALLY=$(CURDIR)/endurance.jsonl $(BIN)/python -m pytest -n 2 -m "slow or not slow" --timeout 7200 \
+		tests/hostile tests/faults tests/numerics tests/app/test_notebooks_load.py; \
 	status=$$?; $(BIN)/python tests/endurance.py endurance.jsonl; exit $$status
 
 audit:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.autograd.gradcheck import GradcheckError
 from torch.overrides import TorchFunctionMode
 
-STEP, TOLERANCE = 1e-6, 1e-6
+STEP, TOLERANCE = 1e-6, 1e-5
 """Of the finite differences; what may remain of the gradient's length (rounding leaves 1e-9)."""
 
 

@@ -194,7 +194,7 @@ def test_a_grpc_server_serves_two_processes(tmp_path, free_port):
             run_grpc_proxy_server(storage, port=free_port, thread_pool=pool)
 
     threading.Thread(target=serve, daemon=True).start()
-    search = start(tmp_path / "s", f"grpc://localhost:{free_port}", genes=("model.layers",), trials=5)
+    search = start(tmp_path / "s", f"grpc://localhost:{free_port}", trials=5)
     shared(search)
 
 
