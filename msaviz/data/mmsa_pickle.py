@@ -136,6 +136,8 @@ def _finish(path: Path, parts: dict[str, Part], config: Config) -> Dataset:
     tasks, traps = _tasks(path, parts, config)
     for part in parts.values():
         part.labels = {task: part.labels[task] for task in tasks if task in part.labels}
+    if bare := [name for name, part in parts.items() if not part.labels]:
+        raise ValueError(f"{path}, {bare[0]}: it has no labels of the tasks {', '.join(tasks)}, which the other splits have")
     ids = any("text" in p.sequences and p.sequences["text"].values.ndim == 1 for p in parts.values())
     width = next((p.sequences["text"].values.shape[1] for p in parts.values() if "text" in p.sequences and not ids), None)
     contextual = config.contextual if config.contextual is not None else width != STATIC

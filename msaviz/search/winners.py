@@ -19,6 +19,7 @@ from msaviz.locks import Held
 from msaviz.options import override
 from msaviz.search.record import COPY_OF, MEASURED, MESSAGE, Search, recorded
 from msaviz.search.sampler import DEFAULT, TURN
+from msaviz.training.checkpoint import drop_checkpoint
 from msaviz.training.domains import WHOLE
 from msaviz.training.experiment import Experiment
 from msaviz.training.gains import Trial, comparison
@@ -131,7 +132,10 @@ def _best(several: Sequence[Finalist], trained: Mapping[Finalist, Sequence[Run]]
 
 def train_all(jobs: Sequence[tuple[Experiment, Path]], workers: int, bar: Any) -> Failures:
     """Train what is not done yet, several at a time; folder -> error, of those that could not be."""
-    todo = {path: (path, experiment) for experiment, path in jobs if not Run(path).done}
+    finished = [path for _, path in jobs if Run(path).done]
+    for path in finished:
+        drop_checkpoint(path)
+    todo = {path: (path, experiment) for experiment, path in jobs if path not in finished}
     bar.total = (bar.total or 0) + len(todo)
     bar.refresh()
     failed = {}

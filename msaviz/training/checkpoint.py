@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from msaviz.files import atomic
 from msaviz.limits import check
 from msaviz.reading import plain_file, reading
 
+CHECKPOINT = "checkpoint"
 AGAIN = "the checkpoint is damaged or of another version; delete it to begin anew"
 
 
@@ -50,3 +51,9 @@ def read_checkpoint(path: Path, device: torch.device, stateful: Mapping[str, Any
         for name, part in stateful.items():
             part.load_state_dict(saved.pop(name))
         return saved
+
+
+def drop_checkpoint(folder: Path) -> None:
+    """Remove that of a finished run; it may outlive the end of a training that was killed in its last moment."""
+    with suppress(OSError):  # where the folder may only be read it does no harm
+        (folder / CHECKPOINT).unlink(missing_ok=True)

@@ -22,7 +22,7 @@ from msaviz.files import write_text
 from msaviz.locks import locked
 from msaviz.nn.parallel import sharing
 from msaviz.terminal import visible
-from msaviz.training.checkpoint import read_checkpoint, resuming, write_checkpoint
+from msaviz.training.checkpoint import CHECKPOINT, drop_checkpoint, read_checkpoint, resuming, write_checkpoint
 from msaviz.training.components import with_fewer
 from msaviz.training.distil import lessons_of
 from msaviz.training.experiment import Experiment
@@ -56,10 +56,10 @@ def train(experiment: Experiment, out: str | Path | None = None, *, resume: bool
     path = Path(out) if out is not None else Path("runs") / f"{experiment.model_name}-{Path(dataset.name).stem}-{experiment.seed}"
     if (path / "done").exists():
         run = Run.same(path, experiment)
-        (path / "checkpoint").unlink(missing_ok=True)  # of a training that was killed in its last moment
+        drop_checkpoint(path)
     else:
         with locked(path, "training") if rank == 0 else nullcontext():
-            if (path / "checkpoint").exists() and not resume:
+            if (path / CHECKPOINT).exists() and not resume:
                 raise ValueError(f"{path} holds an unfinished run; add --resume to go on with it, or delete it")
             run = Run.create(path, experiment, dataset)
             trainer = Trainer(experiment, dataset, run, rank, world)
@@ -266,7 +266,7 @@ class Trainer:
         """History first, then the checkpoint that vouches for it; each whole or absent."""
         write_history(run, self.state.history)
         parts = {name: part.state_dict() for name, part in self._stateful().items()}
-        write_checkpoint(run.path / "checkpoint", {**parts, "best": self.best_state, "state": vars(self.state)})
+        write_checkpoint(run.path / CHECKPOINT, {**parts, "best": self.best_state, "state": vars(self.state)})
 
     def _keep_snapshot(self, run: Run) -> None:
         """Keep this epoch's weights if it is one of the evenly spread `snapshots`."""
@@ -276,10 +276,10 @@ class Trainer:
 
     def restore(self) -> None:
         """Go on from the last finished epoch, if there is one."""
-        saved = read_checkpoint(self.run.path / "checkpoint", self.device, self._stateful()) if self.run is not None else None
+        saved = read_checkpoint(self.run.path / CHECKPOINT, self.device, self._stateful()) if self.run is not None else None
         if saved is None or self.run is None:
             return
-        with resuming(self.run.path / "checkpoint"):
+        with resuming(self.run.path / CHECKPOINT):
             self.best_state = {k: v.cpu() for k, v in saved["best"].items()}
             self.state = Progress(**saved["state"])
 
@@ -297,4 +297,4 @@ class Trainer:
         write_predictions(run, self.validator, self.kept)
         write_history(run, self.state.history)
         write_text(run.path / "done", f"best epoch {self.state.best_epoch + 1}, validation {self.state.best:.6f}\n")
-        (run.path / "checkpoint").unlink(missing_ok=True)
+        drop_checkpoint(run.path)

@@ -105,13 +105,13 @@ def evaluate_predictions(
     told = domains.told(run, split) if protocol == domains.PROTOCOL else {}
     notes = _leaks(run, protocol)
     label = np.asarray(run.dataset.splits[split].labels[run.spec.target])
+    label = label.astype(float) if label.dtype.kind == "f" else label  # what is kept as text is then read back to the bit
     frames = []
     for one in tqdm(todo, desc=f"{visible(run.name)}: {protocol}", unit="condition", disable=not progress, leave=False):
         prediction = _shown(run.predict(split, one.missingness, seed), len(label), run.spec.task)
         columns = {"rate": one.rate, "subset": one.subset, "domain": domains.domain_names(run, split), "task": run.spec.target}
         frames.append(pd.DataFrame({**columns, "example": np.arange(len(label)), "label": label, "prediction": prediction}))
-    frame = pd.concat(frames, ignore_index=True)
-    frame = frame.assign(**_origin(run, protocol, split))[PREDICTIONS]
+    frame = pd.concat(frames, ignore_index=True).assign(**_origin(run, protocol, split))[PREDICTIONS]
     frame.attrs |= {"warnings": notes, "task": asdict(run.spec.task), **told}
     return frame
 

@@ -76,7 +76,7 @@ def _told(row: object) -> str:
 
 
 def _name_winner(figure: go.Figure, winners: pd.DataFrame, place: dict[str, int]) -> None:
-    if len(winners):
+    if winners["error"].notna().any():
         best = winners.loc[winners["error"].idxmin()]
         text = f"trial {best['trial']}: {number(best['error'])}"
         arrow = {"ax": 0, "ay": 20, "showarrow": True, "arrowhead": 0, "arrowcolor": GREY, "yanchor": "top"}
@@ -90,7 +90,7 @@ def read(frame: pd.DataFrame) -> str:
     children = part[part["gain"].notna()]
     better = percent(float((children["gain"] > 0).mean())) if len(children) else "n/a"
     winners = part[part["ancestor"]].sort_values("generation")
-    if winners.empty:
+    if winners["error"].isna().all():
         return f"No trial of “{part['panel'].iloc[0]}” was trained to the end; {better} of {len(children)} children beat their parent."
     best, steps = winners.loc[winners["error"].idxmin()], winners.dropna(subset="gain")
     text = f"The winner, trial {best['trial']} of “{part['panel'].iloc[0]}”, has error {number(best['error'])}"

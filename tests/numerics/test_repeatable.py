@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from endurance import TIMES, tell
@@ -21,6 +22,7 @@ from msaviz.app.report import report
 from msaviz.catalog import MODELS
 from msaviz.options import override
 from msaviz.training.experiment import Experiment
+from msaviz.training.kept import predicted
 from msaviz.training.loop import Trainer, train
 
 FILES = ("weights.safetensors", "history.jsonl", "predictions.csv")
@@ -101,6 +103,12 @@ def test_two_threads_give_the_same_bytes_as_two_threads(model, tmp_path):
     scores = [[json.loads(line)["value"] for line in found["history.jsonl"].splitlines() if b'"score"' in line] for found in (one, two)]
     np.testing.assert_allclose(*scores, rtol=1e-2)
     tell("same bytes: two threads", 1, **{"equal to one thread": int(one == two)})
+
+
+def test_what_was_measured_is_read_back_to_the_bit(tmp_path):
+    run = train(experiment("unimodal"), tmp_path / "run", progress=False)
+    fresh, kept = predicted(run, "missing"), predicted(run, "missing")
+    pd.testing.assert_frame_equal(kept, fresh, check_exact=True)
 
 
 def test_another_default_type_is_refused_in_words(tmp_path):
