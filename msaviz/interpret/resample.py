@@ -15,10 +15,10 @@ def resamples(groups: np.ndarray, count: int = 300, seed: int = 0) -> np.ndarray
 
 def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
     """The central `level` of the resampled values; NaN where fewer than half of the resamples gave a number."""
-    values = values[np.isfinite(values)]
-    if not len(values):
+    known = values[np.isfinite(values)]
+    if not len(known) or 2 * len(known) < len(values):
         return float("nan"), float("nan")
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
@@ -28,9 +28,15 @@ def mean(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
         return weights @ values / weights.sum(1)
 
 
+def _centred(values: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """The values less the mean of `like`, in units of its largest deviation: offsets and units cost no digits when squares are taken."""
+    size = np.abs(like - like.mean()).max(initial=0)
+    return (values - like.mean()) / (size if size > 1e-12 * np.abs(like).max(initial=0) else 1.0)
+
+
 def correlation(weights: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Float[B]: weighted Pearson correlations; NaN where one side does not vary."""
-    a, b = a - a.mean(), b - b.mean()  # before squaring, so that a large offset costs no digits
+    a, b = _centred(a, a), _centred(b, b)
     covariance = mean(weights, a * b) - mean(weights, a) * mean(weights, b)
     spread = (mean(weights, a * a) - mean(weights, a) ** 2) * (mean(weights, b * b) - mean(weights, b) ** 2)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -39,7 +45,7 @@ def correlation(weights: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray
 
 def explained(weights: np.ndarray, prediction: np.ndarray, label: np.ndarray) -> np.ndarray:
     """Float[B]: weighted R², 1 - squared error / variance; 0 is what the mean label reaches."""
-    label, prediction = label - label.mean(), prediction - label.mean()
+    label, prediction = _centred(label, label), _centred(prediction, label)
     variance = mean(weights, label * label) - mean(weights, label) ** 2
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(variance > 1e-12, 1 - mean(weights, (prediction - label) ** 2) / variance.clip(1e-12), np.nan)
