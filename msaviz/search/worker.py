@@ -87,8 +87,9 @@ class Arm:
 
     @property
     def wants(self) -> bool:
-        """Whether one more trial should be asked for."""
-        return self.taken < self.search.settings.trials and not self.in_vain
+        """Whether one more trial should be asked for: not while one is nobody's, for if its worker is lost, its turn comes first."""
+        nobodys = any(t.state.name == "RUNNING" and WORKER not in t.user_attrs for t in self.trials)
+        return self.taken < self.search.settings.trials and not self.in_vain and not nobodys
 
     def ask(self) -> Trial | None:
         """The next trial with its genes; None where other workers were quicker and it would be one too many."""
