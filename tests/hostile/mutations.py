@@ -8,13 +8,15 @@ import random
 import resource
 import signal
 import traceback
+import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 ANCHORS = (b"PK\x01\x02", b"PK\x03\x04", b"PK\x05\x06", b"NUMPY", b"'descr'", b"'shape'")
 """Where an archive or an array says what it is: bytes there matter more than those of the values."""
+BINARY = (".npy", ".safetensors")
 STRANGE = (None, True, -1, 0, 1.5, 1e400, -1e400, float("nan"), 2**31, 2**70, 10**12, "", "../../etc", "a\0b", "\u202e", "x" * 5000)
 STRANGE_MANY = ([], {}, [[]], ["a", "a"], [1, 2], [-1, 10**15], {"": {}}, {"a": [1e308]}, [None])
 
@@ -85,6 +87,37 @@ def mutated_text(data: bytes, dice: random.Random) -> bytes:
     except ValueError:
         pass
     return mutated(data, dice)
+
+
+def spoilt(
+    folder: Path, files: Sequence[Path], used: Callable[[], Any], count: int, also: Callable[[Path], Any] = lambda file: None
+) -> dict:
+    """How often a folder was read or refused, with one of its files mutated each time; `also` is told which one and may change more.
+
+    In a child process with little memory; all files are as before afterwards. AssertionError names seed and number of a mutation that
+    ended otherwise.
+    """
+    kept, seed = {file: file.read_bytes() for file in files}, random.randrange(10**9)
+
+    def once(number: int) -> str:
+        dice = random.Random(f"{seed} {number}")
+        file = dice.choice(files)
+        file.write_bytes((mutated if file.suffix in BINARY else mutated_text)(kept[file], dice))
+        also(file)
+        try:
+            return outcome(used, folder)
+        except Exception as error:
+            raise AssertionError(f"mutation {number} of {file.name}, seed {seed}") from error
+        finally:
+            for name, content in kept.items():
+                if name == file or not name.exists():
+                    name.write_bytes(content)
+
+    def all_of_them() -> dict[str, int]:
+        with warnings.catch_warnings(action="ignore"):
+            return counted([once(number) for number in range(count)])
+
+    return in_child(all_of_them, seconds=3500)
 
 
 def in_child(work: Callable[[], Any], *, seconds: int = 600, more_bytes: int = 3 * 2**30) -> Any:

@@ -7,14 +7,13 @@ import os
 import random
 import shutil
 import time
-import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from endurance import tell, tries
-from mutations import counted, in_child, mutated, mutated_text, outcome
+from mutations import counted, in_child, mutated, outcome, spoilt
 from safetensors.torch import load_file, save_file
 from tiny_runs import trained
 
@@ -233,27 +232,9 @@ def test_mutated_checkpoints_are_read_or_refused(tmp_path):
 
 
 def test_mutated_runs_are_read_or_refused(path):
-    count, seed = tries(120), random.randrange(10**9)
-    files = [path / name for name in ("options.json", "history.jsonl", "predictions.csv", "weights.safetensors", "environment.json")]
-    kept = {file: file.read_bytes() for file in files}
-
-    def once(number: int) -> str:
-        dice = random.Random(f"{seed} {number}")
-        file = dice.choice(files)
-        file.write_bytes((mutated if file.suffix == ".safetensors" else mutated_text)(kept[file], dice))
-        try:
-            return outcome(lambda: used(path), path)
-        except Exception as error:
-            raise AssertionError(f"mutation {number} of {file.name}") from error
-        finally:
-            file.write_bytes(kept[file])
-
-    def all_of_them() -> dict[str, int]:
-        with warnings.catch_warnings(action="ignore"):
-            return counted([once(number) for number in range(count)])
-
-    found = in_child(all_of_them, seconds=3500)
-    assert found["refused"] > count / 5, (seed, found)
+    names, count = ("options.json", "history.jsonl", "predictions.csv", "weights.safetensors", "environment.json"), tries(120)
+    found = spoilt(path, [path / name for name in names], lambda: used(path), count)
+    assert found["refused"] > count / 5
     tell("run folder, a file changed", count, **found)
 
 

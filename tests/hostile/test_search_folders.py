@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import random
 import shutil
-import warnings
 from pathlib import Path
 
 import pytest
 from endurance import tell, tries
-from mutations import counted, in_child, mutated_text, outcome
+from mutations import spoilt
 
 from msaviz import Experiment, override
 from msaviz.search.evolve import search
@@ -117,31 +115,15 @@ def test_a_damaged_file_is_named(path, name, content, said):
 
 
 def test_mutated_searches_are_read_or_refused(path):
-    count, seed = tries(60), random.randrange(10**9)
-    names = ("search.json", "winners.json", "trials.csv", "genes.csv", "results.csv", "journal.log")
-    files = [path / name for name in names]
-    kept = {file: file.read_bytes() for file in files}
+    names, count = ("search.json", "winners.json", "trials.csv", "genes.csv", "results.csv", "journal.log"), tries(60)
 
-    def once(number: int) -> str:
-        dice = random.Random(f"{seed} {number}")
-        file = dice.choice(files)
-        file.write_bytes(mutated_text(kept[file], dice))
+    def also(file: Path) -> None:
+        """Of record and journal only one is there, so that the changed one is read."""
         if file.name == "journal.log":
             (path / "trials.csv").unlink()
         elif file.suffix == ".csv":
-            (path / "journal.log").unlink(missing_ok=True)
-        try:
-            return outcome(lambda: used(path), path)
-        except Exception as error:
-            raise AssertionError(f"mutation {number} of {file.name}") from error
-        finally:
-            for file in files:
-                file.write_bytes(kept[file])
+            (path / "journal.log").unlink()
 
-    def all_of_them() -> dict[str, int]:
-        with warnings.catch_warnings(action="ignore"):
-            return counted([once(number) for number in range(count)])
-
-    found = in_child(all_of_them, seconds=3500)
-    assert found["refused"] > count / 5, (seed, found)
+    found = spoilt(path, [path / name for name in names], lambda: used(path), count, also)
+    assert found["refused"] > count / 5
     tell("search folder, a file changed", count, **found)
