@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -40,7 +41,9 @@ def signed(gain: float) -> str:
 
 
 def room(part: pd.DataFrame) -> list[float]:
-    """The range of a horizontal axis that holds everything, with room for the gains at the right."""
-    low, high = (float(pick(part[["value", "low", "high", "floor"]])) for pick in (lambda f: f.min().min(), lambda f: f.max().max()))
+    """The range of a horizontal axis that holds everything, with room for the gains at the right; 0 to 1 where nothing is known."""
+    known = part[["value", "low", "high", "floor"]].to_numpy(float)
+    known = known[np.isfinite(known)]
+    low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
     width = (high - low) or 0.05
     return [low - 0.06 * width, high + 0.24 * width]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from degenerate import UNREAD, answered, legible, trained
 from endurance import TIMES, tell, tries
 from planted_evolution import answers
 
 from msaviz.catalog import VIEWS
+from msaviz.viz.gains import room
 from msaviz.viz.view import UNKNOWN
 
 FRAMES = {name: frame for name, frame in answers().items() if len(frame)}
@@ -48,3 +50,9 @@ def test_numbers_of_any_size_are_drawn_and_read(size, tmp_path):
             assert not UNREAD.search(view.read(scaled))
             views += 1
     assert views > 5
+
+
+def test_a_panel_of_which_nothing_is_known_has_an_axis_all_the_same():
+    numbers = pd.DataFrame([[2.0, 1.0, 3.0, np.nan], [np.nan] * 4], columns=["value", "low", "high", "floor"])
+    assert room(numbers) == pytest.approx([0.88, 3.48])
+    assert room(numbers[1:]) == pytest.approx([-0.06, 1.24])
