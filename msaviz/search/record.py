@@ -19,7 +19,7 @@ from msaviz.reading import read_json, reading
 from msaviz.search.genome import Genome, is_number
 from msaviz.search.proxy import OBJECTIVES
 from msaviz.search.sampler import DEFAULT, LINEAGE, SAMPLERS, TURN
-from msaviz.search.storage import JOURNAL, open_storage, open_study
+from msaviz.search.storage import JOURNAL, NotBegun, open_storage, open_study
 from msaviz.training.experiment import Experiment
 from msaviz.training.frames import AGAIN, read_frame
 from msaviz.training.run import Run
@@ -146,7 +146,7 @@ class Search:
             return self._written()
         try:
             with reading(self.path, AGAIN):
-                records = {arm: recorded(self.study(arm)) for arm in self.arms}
+                records = {arm: self._record(arm) for arm in self.arms}
                 trials = [row(arm, trial) for arm, record in records.items() for trial in record]
                 genes = [line for arm, record in records.items() for trial in record for line in gene_rows(arm, trial)]
         except ValueError:
@@ -154,6 +154,15 @@ class Search:
                 raise
             return self._written()
         return self._evolution(pd.DataFrame(trials, columns=list(TRIALS)), pd.DataFrame(genes, columns=list(GENES)))
+
+    def _record(self, arm: str) -> list[FrozenTrial]:
+        """The arm's trials; none where the search was killed before the first, and nothing was written either."""
+        try:
+            return recorded(self.study(arm))
+        except NotBegun:
+            if (self.path / "trials.csv").exists():
+                raise
+            return []
 
     def write(self) -> None:
         """Keep the record as trials.csv and genes.csv."""

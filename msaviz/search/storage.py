@@ -28,6 +28,10 @@ WAIT = 10
 """Seconds that a gRPC server has to answer."""
 
 
+class NotBegun(ValueError):
+    """Nothing was asked for in an arm yet."""
+
+
 def open_storage(storage: str, folder: Path) -> BaseStorage:
     """The storage that `storage` names: "" is FOLDER/journal.log, "grpc://host:port" a proxy server, anything else a database URL.
 
@@ -119,7 +123,7 @@ def _proxy(address: str) -> BaseStorage:
 
 
 def open_study(storage: BaseStorage, name: str, objectives: int, *, make: bool = True) -> Study:
-    """The study of this name; everything is made small. Where there is none it is made, or it is a ValueError."""
+    """The study of this name; everything is made small. Where there is none it is made, or it is NotBegun."""
     import optuna
 
     optuna.logging.set_verbosity(logging.WARNING)
@@ -127,7 +131,7 @@ def open_study(storage: BaseStorage, name: str, objectives: int, *, make: bool =
         try:
             return optuna.load_study(storage=storage, study_name=name)
         except KeyError:
-            raise ValueError(f"the storage holds no study {name!r}") from None
+            raise NotBegun(f"the storage holds no study {name!r}") from None
     directions = [optuna.study.StudyDirection.MINIMIZE] * objectives
     return optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
 
