@@ -19,7 +19,7 @@ from msaviz.locks import Held
 from msaviz.options import override
 from msaviz.search.record import COPY_OF, MEASURED, MESSAGE, Search, recorded
 from msaviz.search.sampler import DEFAULT, TURN
-from msaviz.training.checkpoint import drop_checkpoint
+from msaviz.training.checkpoint import finished
 from msaviz.training.domains import WHOLE
 from msaviz.training.experiment import Experiment
 from msaviz.training.gains import Trial, comparison
@@ -132,10 +132,7 @@ def _best(several: Sequence[Finalist], trained: Mapping[Finalist, Sequence[Run]]
 
 def train_all(jobs: Sequence[tuple[Experiment, Path]], workers: int, bar: Any) -> Failures:
     """Train what is not done yet, several at a time; folder -> error, of those that could not be."""
-    finished = [path for _, path in jobs if Run(path).done]
-    for path in finished:
-        drop_checkpoint(path)
-    todo = {path: (path, experiment) for experiment, path in jobs if path not in finished}
+    todo = {path: (path, experiment) for experiment, path in jobs if not finished(path)}
     bar.total = (bar.total or 0) + len(todo)
     bar.refresh()
     failed = {}

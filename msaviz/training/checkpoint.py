@@ -17,7 +17,7 @@ from msaviz.files import atomic
 from msaviz.limits import check
 from msaviz.reading import plain_file, reading
 
-CHECKPOINT = "checkpoint"
+CHECKPOINT, DONE = "checkpoint", "done"
 AGAIN = "the checkpoint is damaged or of another version; delete it to begin anew"
 
 
@@ -53,7 +53,10 @@ def read_checkpoint(path: Path, device: torch.device, stateful: Mapping[str, Any
         return saved
 
 
-def drop_checkpoint(folder: Path) -> None:
-    """Remove that of a finished run; it may outlive the end of a training that was killed in its last moment."""
-    with suppress(OSError):  # where the folder may only be read it does no harm
-        (folder / CHECKPOINT).unlink(missing_ok=True)
+def finished(folder: Path) -> bool:
+    """Whether the run in this folder is done. The checkpoint of one that is, which outlives a kill in the last moment, is removed."""
+    done = (folder / DONE).exists()
+    if done:
+        with suppress(OSError):  # where the folder may only be read it does no harm
+            (folder / CHECKPOINT).unlink(missing_ok=True)
+    return done

@@ -17,7 +17,7 @@ import torch
 from tqdm.auto import tqdm
 
 from msaviz.locks import Held
-from msaviz.training.checkpoint import drop_checkpoint
+from msaviz.training.checkpoint import finished
 from msaviz.training.domains import PROTOCOL
 from msaviz.training.experiment import Experiment
 from msaviz.training.kept import predicted
@@ -46,7 +46,7 @@ class Job:
 
     @property
     def done(self) -> bool:
-        return (self.path / "done").exists()
+        return finished(self.path)
 
     @property
     def measured(self) -> bool:
@@ -80,9 +80,6 @@ def perform(jobs: Sequence[Job], *, workers: int = 1, scheduler: str | None = No
     files. What is done when it is stopped is kept, and goes on where it stopped. A run that another process trains is waited for, after
     the others. ValueError where no scheduler answers.
     """
-    for job in jobs:
-        if job.done:
-            drop_checkpoint(job.path)
     todo = {job.path: job for job in jobs if not job.measured}
     if not todo:
         return {}

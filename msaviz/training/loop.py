@@ -22,7 +22,7 @@ from msaviz.files import write_text
 from msaviz.locks import locked
 from msaviz.nn.parallel import sharing
 from msaviz.terminal import visible
-from msaviz.training.checkpoint import CHECKPOINT, drop_checkpoint, read_checkpoint, resuming, write_checkpoint
+from msaviz.training.checkpoint import CHECKPOINT, DONE, finished, read_checkpoint, resuming, write_checkpoint
 from msaviz.training.components import with_fewer
 from msaviz.training.distil import lessons_of
 from msaviz.training.experiment import Experiment
@@ -54,9 +54,8 @@ def train(experiment: Experiment, out: str | Path | None = None, *, resume: bool
         torch.set_num_threads(experiment.train.threads)
     dataset = learnable(load(experiment.data), experiment)
     path = Path(out) if out is not None else Path("runs") / f"{experiment.model_name}-{Path(dataset.name).stem}-{experiment.seed}"
-    if (path / "done").exists():
+    if finished(path):
         run = Run.same(path, experiment)
-        drop_checkpoint(path)
     else:
         with locked(path, "training") if rank == 0 else nullcontext():
             if (path / CHECKPOINT).exists() and not resume:
@@ -296,5 +295,5 @@ class Trainer:
         write_weights(run.path / "weights.safetensors", self.best_state)
         write_predictions(run, self.validator, self.kept)
         write_history(run, self.state.history)
-        write_text(run.path / "done", f"best epoch {self.state.best_epoch + 1}, validation {self.state.best:.6f}\n")
-        drop_checkpoint(run.path)
+        write_text(run.path / DONE, f"best epoch {self.state.best_epoch + 1}, validation {self.state.best:.6f}\n")
+        finished(run.path)

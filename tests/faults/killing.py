@@ -160,6 +160,15 @@ def whole(folder: Path) -> list[str]:
     return names
 
 
+def killed_again(work: Work, folder: Path, seconds: float, times: int) -> int:
+    """How often the work was killed, of so many times at any moment of its `seconds`; all files are whole after each."""
+    kills = 0
+    for _ in range(times):
+        kills += killed_after(work, random.uniform(0, seconds))
+        whole(folder)
+    return kills
+
+
 def leftovers(folder: Path) -> list[str]:
     """What no finished work leaves: half-written files and scratch folders (a lock stays, and holds nothing)."""
     return [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.name.startswith((".", "tmp")) and not p.name.endswith(".lock")]

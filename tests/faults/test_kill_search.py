@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import random
 from functools import partial
 from pathlib import Path
 
 import pytest
 from endurance import tell, tries
-from killing import changes, contents, killed_after, killed_before, leftovers, moments, same, undisturbed, whole
+from killing import changes, contents, killed_again, killed_before, leftovers, moments, same, undisturbed, whole
 
 from msaviz import Experiment
 from msaviz.search import storage, worker
@@ -94,8 +93,7 @@ def test_killed_again_and_again_at_any_moment(tmp_path, expected):
     told, _ = expected
     seconds, kills, times = undisturbed(work(tmp_path / "timed")), 0, tries(1)
     for number in range(times):
-        for _ in range(2):
-            kills += killed_after(work(tmp_path / f"{number}"), random.uniform(0, seconds))
+        kills += killed_again(work(tmp_path / f"{number}"), tmp_path / f"{number}", seconds, 2)
         goes_on(tmp_path / f"{number}", told)
     tell("kill -9 at any moment: search", kills, went_on_to_the_same_record=kills)
     assert kills

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import random
 from functools import partial
 from pathlib import Path
 
 import pytest
 from endurance import tell, tries
-from killing import changes, contents, killed_after, killed_before, leftovers, moments, same, undisturbed, whole
+from killing import changes, contents, killed_again, killed_before, leftovers, moments, same, undisturbed, whole
 
 from msaviz import Experiment, train
 
@@ -50,9 +49,7 @@ def test_killed_again_and_again_at_any_moment(tmp_path, expected):
     seconds, kills, times = undisturbed(work(tmp_path / "timed")), 0, tries(2)
     for number in range(times):
         path = tmp_path / f"{number}"
-        for _ in range(3):
-            kills += killed_after(work(path), random.uniform(0, seconds))
-            whole(path)
+        kills += killed_again(work(path), path, seconds, 3)
         resumed(path, expected)
     tell("kill -9 at any moment: training", kills, resumed_to_equal_bytes=kills)
     assert kills

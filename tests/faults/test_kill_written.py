@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import shutil
 from functools import partial
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from endurance import tell, tries
-from killing import changes, contents, killed_after, killed_before, leftovers, moments, quietly, same, undisturbed, whole
+from killing import changes, contents, killed_again, killed_before, leftovers, moments, quietly, same, undisturbed, whole
 
 from msaviz import Experiment, train
 from msaviz.app import notebook, report, results_table
@@ -67,9 +66,7 @@ def test_a_killed_comparison_at_any_moment(tmp_path):
     seconds, killed, times = undisturbed(compared(tmp_path / "whole")), 0, tries(1)
     for number in range(times):
         out = tmp_path / f"{number}"
-        for _ in range(2):
-            killed += killed_after(compared(out), random.uniform(0, seconds))
-            whole(out)
+        killed += killed_again(compared(out), out, seconds, 2)
         undisturbed(compared(out))
         assert same(told(out), told(tmp_path / "whole"))
         assert leftovers(out) == []
