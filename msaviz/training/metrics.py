@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from msaviz.interpret.resample import interval
 from msaviz.types import Task
 
 Array = NDArray[np.floating]
@@ -232,10 +233,8 @@ def paired_bootstrap(
 
     generator, step = np.random.default_rng(seed), max(1, CHUNK // (n * len(sides[0])))
     drawn = [gain(generator.integers(n, size=(min(step, samples - done), n))) for done in range(0, samples, step)]
-    values = np.concatenate(drawn)
-    values = values[np.isfinite(values)]  # a percentage of 0 is none
-    bounds = np.quantile(values, [(1 - level) / 2, (1 + level) / 2]) if 2 * len(values) >= samples else np.full(2, np.nan)
-    return Interval(float(gain(np.arange(n))), float(bounds[0]), float(bounds[1]))
+    low, high = interval(np.concatenate(drawn), level)  # a percentage of 0 is none
+    return Interval(float(gain(np.arange(n))), low, high)
 
 
 def _accuracy(name: str, f1: str | None, truth: NDArray[np.int64], guess: NDArray[np.int64]) -> dict[str, float]:
